@@ -1,0 +1,86 @@
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from feature_config.catalogue import Feature, describe_level, support_level
+from feature_config.models import MAX_CHOICES, FeatureSetting
+from selfhosted_models.families import ModelFamily
+from selfhosted_models.models import ModelDeployment
+
+UNASSIGNED = ""
+INACTIVE = "inactive"
+
+
+def usable_deployments(feature: Feature) -> list[ModelDeployment]:
+    """Return the active deployments whose family the feature takes."""
+    return [
+        deployment
+        for deployment in ModelDeployment.objects.active()
+        if support_level(feature, ModelFamily(deployment.family)).is_selectable
+    ]
+
+
+class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
+    """One drop-down for what answers, and one for each fallback after it."""
+
+    class Meta:
+        model = FeatureSetting
+        fields: ClassVar[list[str]] = []
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        feature = Feature(self.instance.feature)
+        chosen = [choice.deployment for choice in self.instance.choices.all()]
+        # What is chosen stays visible, even if it was deactivated meanwhile.
+        offered = {item.pk: item for item in (*usable_deployments(feature), *chosen)}
+        self._offered = {str(key): item for key, item in offered.items()}
+        options = [
+            (key, f"{item.name} ({item.get_family_display()}: {_level(feature, item)})")
+            for key, item in self._offered.items()
+        ]
+        first = "inactive" if self.instance.is_inactive else UNASSIGNED
+        self.fields["answered_by"] = forms.ChoiceField(
+            label="Answered by",
+            required=False,
+            initial=str(chosen[0].pk) if chosen else first,
+            choices=[
+                (UNASSIGNED, "Unassigned: no choice yet"),
+                (INACTIVE, "Inactive: refused to everyone"),
+                *options,
+            ],
+        )
+        fallbacks = min(max(len(self._offered) - 1, 0), MAX_CHOICES - 1)
+        for number in range(1, fallbacks + 1):
+            self.fields[f"fallback_{number}"] = forms.ChoiceField(
+                label=f"Then, if that cannot be reached ({number})",
+                required=False,
+                initial=str(chosen[number].pk) if len(chosen) > number else UNASSIGNED,
+                choices=[(UNASSIGNED, "Nothing"), *options],
+            )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        first, *rest = [cleaned.get(name, UNASSIGNED) for name in self.fields]
+        self._chosen = [self._offered[key] for key in (first, *rest) if key in self._offered]
+        if first not in self._offered and self._chosen:
+            raise ValidationError("A fallback needs a first choice: choose it under Answered by.")
+        if len(set(self._chosen)) < len(self._chosen):
+            raise ValidationError("A deployment is named twice: name each once.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> FeatureSetting:
+        """Apply the choice at once; the setting's own verbs do the work in a transaction."""
+        setting: FeatureSetting = self.instance
+        if self.cleaned_data["answered_by"] == INACTIVE:
+            setting.deactivate()
+        else:
+            setting.assign(self._chosen)
+        return setting
+
+    def save_m2m(self) -> None:
+        """Nothing is left to save; the admin calls it."""
+
+
+def _level(feature: Feature, deployment: ModelDeployment) -> str:
+    return describe_level(feature, ModelFamily(deployment.family))

@@ -1,0 +1,140 @@
+"""The choice: which deployment answers each feature."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+
+from feature_config.catalogue import (
+    FEATURES,
+    NOT_SUPPORTED_CELLS,
+    Feature,
+    FeatureFacts,
+    support_level,
+)
+from selfhosted_models.families import FAMILIES, ModelFamily
+from selfhosted_models.models import ModelDeployment
+
+MAX_CHOICES = 8
+
+
+def feature_choices() -> list[tuple[str, str]]:
+    return [(feature, facts.title) for feature, facts in FEATURES.items()]
+
+
+def check_cell(feature: Feature, deployment: ModelDeployment) -> None:
+    """Pass if `deployment` may be chosen for `feature`.
+
+    Raises:
+        ValidationError: Its family is not supported there; the message says so for people.
+    """
+    family = ModelFamily(deployment.family)
+    if not support_level(feature, family).is_selectable:
+        raise ValidationError(
+            f"{FEATURES[feature].title} does not support {FAMILIES[family].title}, the family of "
+            f"{deployment.name}: choose a deployment of another family.",
+            code="not_supported",
+        )
+
+
+class FeatureSetting(models.Model):
+    """What answers one feature: deployments in order, nothing (inactive), or no choice yet."""
+
+    feature = models.CharField(
+        max_length=40, primary_key=True, choices=feature_choices, editable=False
+    )
+    is_inactive = models.BooleanField(
+        "inactive", default=False, help_text="An inactive feature is refused to everyone."
+    )
+    deployments: "models.ManyToManyField[ModelDeployment, FeatureChoice]" = models.ManyToManyField(
+        ModelDeployment, through="FeatureChoice"
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["feature"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="feature_config_setting_feature_known",
+                condition=models.Q(feature__in=[feature.value for feature in Feature]),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.facts.title
+
+    @property
+    def facts(self) -> FeatureFacts:
+        return FEATURES[Feature(self.feature)]
+
+    def assign(self, deployments: Sequence[ModelDeployment]) -> None:
+        """Let `deployments` answer, first choice first; none leaves the feature unassigned.
+
+        Raises:
+            ValidationError: A deployment is named twice, is one too many, or is of a family the
+                feature does not support. Nothing is changed then.
+        """
+        if len({deployment.pk for deployment in deployments}) < len(deployments):
+            raise ValidationError("A deployment is named twice: name each once.", code="twice")
+        if len(deployments) > MAX_CHOICES:
+            raise ValidationError(f"At most {MAX_CHOICES} deployments, please.", code="too_many")
+        for deployment in deployments:
+            check_cell(Feature(self.feature), deployment)
+        with transaction.atomic():
+            self.choices.all().delete()
+            FeatureChoice.objects.bulk_create(
+                FeatureChoice(setting=self, position=position, deployment=item, family=item.family)
+                for position, item in enumerate(deployments)
+            )
+            self.is_inactive = False
+            self.save()
+
+    def deactivate(self) -> None:
+        """Refuse the feature to everyone."""
+        with transaction.atomic():
+            self.choices.all().delete()
+            self.is_inactive = True
+            self.save()
+
+
+class FeatureChoice(models.Model):
+    """One place in the list of deployments that may answer a feature."""
+
+    setting = models.ForeignKey(FeatureSetting, models.CASCADE, related_name="choices")
+    position = models.PositiveSmallIntegerField(help_text="0 is the first choice.")
+    deployment = models.ForeignKey(ModelDeployment, models.PROTECT, related_name="choices")
+    family = models.CharField(
+        max_length=40,
+        editable=False,
+        help_text="The deployment's, copied so that the database itself can refuse a cell.",
+    )
+
+    class Meta:
+        ordering: ClassVar = ["setting", "position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                name="feature_config_choice_position_once", fields=["setting", "position"]
+            ),
+            models.UniqueConstraint(
+                name="feature_config_choice_deployment_once", fields=["setting", "deployment"]
+            ),
+            *(
+                models.CheckConstraint(
+                    name=f"feature_config_choice_no_{feature}_{family}".replace("-", "_"),
+                    condition=~models.Q(setting=feature.value, family=family.value),
+                )
+                for feature, family in NOT_SUPPORTED_CELLS
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.setting_id} {self.position}: {self.deployment}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.family = self.deployment.family
+        super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        if self.deployment_id and self.setting_id:
+            check_cell(Feature(self.setting_id), self.deployment)

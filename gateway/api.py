@@ -1,0 +1,98 @@
+"""The inbound API: one Ninja API for every path of the gateway.
+
+Ninja routes, validates and describes; errors are raised through it to `gateway/handler.py`, the one
+place that answers them.
+"""
+
+from typing import Any, NoReturn
+
+import orjson
+from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationErrorContext
+from ninja.parser import Parser
+
+from gateway.errors import GatewayError, RequestInvalid, RequestMalformed
+from gateway.views import code, health, openai, prompts, user_tokens
+
+MAX_JSON_DEPTH = 64
+MAX_ECHOED_CHARS = 256
+_SECRET_FIELDS = {"model_api_key", "api_key"}
+
+
+class StrictJsonParser(Parser):
+    """Reads JSON bodies, with the wire contract's error for malformed ones."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        try:
+            document = orjson.loads(request.body)
+        except orjson.JSONDecodeError as error:
+            item = {
+                "type": "json_invalid",
+                "loc": ["body", error.pos],
+                "msg": "JSON decode error",
+                "input": {},
+                "ctx": {"error": error.msg},
+            }
+            raise RequestInvalid([item], code="json_invalid") from error
+        if _is_deeper_than(document, MAX_JSON_DEPTH):
+            raise RequestMalformed(
+                f"The JSON is nested deeper than {MAX_JSON_DEPTH} levels: send it flatter."
+            )
+        return document
+
+
+def _is_deeper_than(document: Any, levels: int) -> bool:
+    if not isinstance(document, dict | list):
+        return False
+    if levels == 0:
+        return True
+    values = document.values() if isinstance(document, dict) else document
+    return any(_is_deeper_than(value, levels - 1) for value in values)
+
+
+class GatewayAPI(NinjaAPI):
+    """Raises what goes wrong, with body errors in the wire contract's shape."""
+
+    def on_exception(self, request: HttpRequest, exc: Any) -> NoReturn:
+        # Ninja wraps what a parser raises; the cause is the error with the contract's text.
+        if isinstance(exc, HttpError) and isinstance(exc.__cause__, GatewayError):
+            raise exc.__cause__
+        raise exc
+
+    def validation_error_from_error_contexts(
+        self, error_contexts: list[ValidationErrorContext[Any]]
+    ) -> Any:
+        items = [
+            _wire_item(context.model.__ninja_param_source__ or "body", dict(item))
+            for context in error_contexts
+            for item in context.pydantic_validation_error.errors(include_url=False)
+        ]
+        return RequestInvalid(items)
+
+
+def _wire_item(source: str, item: dict[str, Any]) -> dict[str, Any]:
+    """Return one validation error as GitLab expects it: no parameter name, no secret echoed."""
+    loc = [source, *item["loc"][1:]]
+    shown = item.get("input")
+    is_secret = bool(_SECRET_FIELDS & set(map(str, loc)))
+    if is_secret or isinstance(shown, dict | list):  # a neighbour's key may be inside
+        shown = None
+    if isinstance(shown, str):
+        shown = shown[:MAX_ECHOED_CHARS]
+    wire = {"type": item["type"], "loc": loc, "msg": item["msg"], "input": shown}
+    if "ctx" in item:
+        wire["ctx"] = {name: str(value) for name, value in item["ctx"].items()}
+    return wire
+
+
+api = GatewayAPI(
+    title="AI Gateway",
+    description="The paths GitLab Rails, IDEs and OpenAI clients call.",
+    parser=StrictJsonParser(),
+    urls_namespace="gateway",
+    docs_url=None,
+    openapi_url=None,
+)
+for router in (code.router, prompts.router, openai.router, user_tokens.router, health.router):
+    api.add_router("", router)

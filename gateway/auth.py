@@ -1,0 +1,199 @@
+"""Who is calling: from a bearer token to a `Caller`, or a 401 with the wire contract's text."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from gateway.errors import KeysUnavailable, TokenRefused
+from gateway.trusted_keys import KEY_ID, IssuerKeys, OwnKeys
+
+MAX_TOKEN_BYTES = 8 * 1024
+MAX_LIFETIME_S = 3600
+LEEWAY_S = 30
+CACHED_TOKENS = 4096
+
+REFUSED = "Forbidden by auth provider"
+#: Header members that would let a token bring its own key, or that we would have to understand.
+_REFUSED_HEADER_MEMBERS = {"jku", "jwk", "x5u", "x5c", "crit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A verified caller.
+
+    Attributes:
+        subject: Instance id, or the user's id in a token of our own; may be empty.
+        scopes: Unit primitives the token carries.
+        is_own_issued: Whether this gateway issued the token to a user.
+        realm: Claim `gitlab_realm`; may be empty.
+        instance_id: Claim `gitlab_instance_id`; may be empty.
+        seat_count: Claim `duo_seat_count` as text; may be empty.
+    """
+
+    subject: str
+    scopes: frozenset[str]
+    is_own_issued: bool
+    realm: str = ""
+    instance_id: str = ""
+    seat_count: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    caller: Caller
+    expires_at: float
+    generation: int
+
+
+class TokenVerifier:
+    """Verifies tokens; remembers verdicts on good ones until they expire or a key goes.
+
+    Args:
+        issuer_keys: Keys of the instances that may call.
+        own_keys: Keys of the gateway itself.
+        service_name: Audience of every token, and issuer of our own.
+        now: Wall clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        issuer_keys: IssuerKeys,
+        own_keys: OwnKeys,
+        service_name: str,
+        now: Callable[[], float],
+    ) -> None:
+        self._issuer_keys = issuer_keys
+        self._own_public = own_keys.public
+        self._service_name = service_name
+        self._now = now
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """Return the caller the request headers prove.
+
+        Raises:
+            TokenRefused: They prove none.
+            KeysUnavailable: The token's issuer is trusted and none of its keys is known yet.
+        """
+        caller = await self.verify(_bearer_token(headers))
+        _require_equal(headers, "X-Gitlab-Realm", caller.realm)
+        _require_equal(headers, "X-Gitlab-Instance-Id", caller.instance_id)
+        owner = "X-Gitlab-Global-User-Id" if caller.is_own_issued else "X-Gitlab-Instance-Id"
+        _require_equal(headers, owner, caller.subject)
+        return caller
+
+    async def verify(self, token: str) -> Caller:
+        """Return the caller `token` proves; raises as `authenticate`."""
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._verified.get(digest)
+        if known is not None:
+            if known.generation == self._issuer_keys.generation and self._now() < known.expires_at:
+                return known.caller
+            del self._verified[digest]
+        claims = await self._verify_signature(token)
+        _require_sane_times(claims, self._now())
+        caller = _caller_of(claims, is_own_issued=claims["iss"] == self._service_name)
+        self._verified[digest] = _Verified(
+            caller, claims["exp"] + LEEWAY_S, self._issuer_keys.generation
+        )
+        if len(self._verified) > CACHED_TOKENS:
+            self._verified.popitem(last=False)
+        return caller
+
+    async def _verify_signature(self, token: str) -> dict[str, Any]:
+        for key in await self._candidate_keys(token):
+            try:
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=["RS256"],
+                    audience=self._service_name,
+                    leeway=LEEWAY_S,
+                    options={"require": ["exp", "iss", "aud"], "verify_iat": False},
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            except jwt.InvalidTokenError as error:
+                raise TokenRefused(REFUSED) from error
+        raise TokenRefused(REFUSED)
+
+    async def _candidate_keys(self, token: str) -> tuple[RSAPublicKey, ...]:
+        """Return the keys that may have signed `token`, going by what it claims of itself."""
+        try:
+            unverified = jwt.decode_complete(token, options={"verify_signature": False})
+        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+            raise TokenRefused(REFUSED) from error
+        header, issuer = unverified["header"], unverified["payload"].get("iss")
+        if _REFUSED_HEADER_MEMBERS & header.keys() or header.get("alg") != "RS256":
+            raise TokenRefused(REFUSED)
+        if issuer == self._service_name:
+            return self._own_public
+        key_id = header.get("kid")
+        if not isinstance(issuer, str) or not self._issuer_keys.knows(issuer):
+            raise TokenRefused(REFUSED)
+        if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id):
+            raise TokenRefused(REFUSED)
+        key = await self._issuer_keys.find(issuer, key_id)
+        if key is not None:
+            return (key,)
+        if not self._issuer_keys.has_keys(issuer):
+            raise KeysUnavailable(
+                f"The signing keys of {issuer} could not be fetched yet: check that this gateway "
+                "can reach it."
+            )
+        raise TokenRefused(REFUSED)
+
+
+def _bearer_token(headers: Mapping[str, str]) -> str:
+    authorization = headers.get("Authorization")
+    if authorization is None:
+        raise TokenRefused("No authorization header presented")
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenRefused("Invalid authorization header")
+    if headers.get("X-Gitlab-Authentication-Type") != "oidc":
+        raise TokenRefused("Invalid authentication token type - only OIDC is supported")
+    token = token.strip()
+    if not token.isascii() or len(token) > MAX_TOKEN_BYTES:
+        raise TokenRefused(REFUSED)
+    return token
+
+
+def _require_equal(headers: Mapping[str, str], name: str, claim: str) -> None:
+    """An empty claim switches its check off."""
+    if claim and headers.get(name) != claim:
+        raise TokenRefused(f"Header mismatch '{name}'")
+
+
+def _require_sane_times(claims: Mapping[str, Any], now: float) -> None:
+    if not isinstance(claims["exp"], int | float):
+        raise TokenRefused(REFUSED)
+    issued_at = claims.get("iat")
+    if issued_at is None:
+        return
+    if not isinstance(issued_at, int | float) or issued_at > now + LEEWAY_S:
+        raise TokenRefused(REFUSED)
+    if claims["exp"] - issued_at > MAX_LIFETIME_S:
+        raise TokenRefused(REFUSED)
+
+
+def _caller_of(claims: Mapping[str, Any], *, is_own_issued: bool) -> Caller:
+    scopes = claims.get("scopes")
+    seat_count = claims.get("duo_seat_count")
+    return Caller(
+        subject=_text(claims.get("sub")),
+        scopes=frozenset(map(str, scopes)) if isinstance(scopes, list) else frozenset(),
+        is_own_issued=is_own_issued,
+        realm=_text(claims.get("gitlab_realm")),
+        instance_id=_text(claims.get("gitlab_instance_id")),
+        seat_count="" if seat_count is None else str(seat_count),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,130 @@
+"""System checks: what is wrong with the settings, by a stable id, before anything is served."""
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django.conf
+from cryptography.fernet import Fernet
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from gateway.model_metadata import ModelMetadataPolicy
+from gateway.trusted_keys import issuer_sources, load_own_keys
+from selfhosted_models.errors import EndpointRefused
+
+settings = django.conf.settings
+MIN_SECRET_KEY_CHARS = 50
+
+
+@register
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Run every check; each yields nothing if all is well."""
+    return [message for check in _CHECKS for message in check()]
+
+
+def _problem(attempt: Callable[[], object]) -> str | None:
+    """Return what `attempt` has to complain about."""
+    try:
+        attempt()
+    except (ValueError, EndpointRefused) as error:
+        return str(error)
+    return None
+
+
+def _check_encryption_keys() -> Iterator[CheckMessage]:
+    for number, key in enumerate(settings.ENCRYPTION_KEYS, start=1):
+        if _problem(lambda key=key: Fernet(key)):  # type: ignore[misc]
+            yield Error(
+                f"ENCRYPTION_KEYS: key {number} is not a Fernet key.",
+                hint="A Fernet key is 32 bytes in URL-safe base64, 44 characters. Make one with: "
+                'python -c "from cryptography.fernet import Fernet; '
+                'print(Fernet.generate_key().decode())"',
+                id="gateway.E001",
+            )
+
+
+def _check_issuers() -> Iterator[CheckMessage]:
+    if problem := _problem(lambda: issuer_sources(settings.AIGW_GITLAB_URL, [])):
+        yield Error(
+            f"AIGW_GITLAB_URL: {problem}",
+            hint="Set it to the URL people open GitLab with, as in https://gitlab.example.com.",
+            id="gateway.E002",
+        )
+    if problem := _problem(lambda: issuer_sources("", settings.GATEWAY_TRUSTED_ISSUERS)):
+        yield Error(
+            f"GATEWAY_TRUSTED_ISSUERS: {problem}",
+            hint="Write issuer=jwks_url pairs, separated by spaces.",
+            id="gateway.E003",
+        )
+    if not settings.AIGW_GITLAB_URL and not settings.GATEWAY_TRUSTED_ISSUERS:
+        yield Warning(
+            "No GitLab instance is trusted: only tokens this gateway issues itself are accepted.",
+            hint="Set AIGW_GITLAB_URL to the URL of your GitLab instance.",
+            id="gateway.W001",
+        )
+
+
+def _check_model_metadata() -> Iterator[CheckMessage]:
+    if settings.GATEWAY_MODEL_METADATA not in list(ModelMetadataPolicy):
+        yield Error(
+            f"GATEWAY_MODEL_METADATA is {settings.GATEWAY_MODEL_METADATA!r}.",
+            hint=f"It is one of: {', '.join(ModelMetadataPolicy)}.",
+            id="gateway.E004",
+        )
+
+
+def _check_url_policy() -> Iterator[CheckMessage]:
+    for cidr in settings.UPSTREAM_ALLOWED_CIDRS:
+        if problem := _problem(lambda cidr=cidr: ipaddress.ip_network(cidr)):  # type: ignore[misc]
+            yield Error(
+                f"UPSTREAM_ALLOWED_CIDRS: {problem}",
+                hint="Write networks as in 10.0.0.0/8,fd00::/8.",
+                id="gateway.E005",
+            )
+
+
+def _check_own_keys() -> Iterator[CheckMessage]:
+    for name in ("SIGNING", "VALIDATION"):
+        pem = getattr(settings, f"AIGW_SELF_SIGNED_JWT__{name}_KEY")
+        # The parser's own words are left out: they may hold a part of the key.
+        if pem and _problem(lambda pem=pem: load_own_keys(pem, "")):  # type: ignore[misc]
+            yield Error(
+                f"AIGW_SELF_SIGNED_JWT__{name}_KEY is not a private RSA key of 2,048 bits or more.",
+                hint="Give the whole PEM text, as `openssl genrsa 2048` prints it.",
+                id="gateway.E006",
+            )
+
+
+def _check_data_dir_mode() -> Iterator[CheckMessage]:
+    for name in ("secret_key", "encryption_key", "signing_key.pem"):
+        path = settings.DATA_DIR / name
+        if path.exists() and path.stat().st_mode & 0o077:
+            yield Error(
+                f"{path} can be read by others.",
+                hint=f"Run: chmod 600 {path}",
+                id="gateway.E007",
+            )
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(**_: Any) -> list[CheckMessage]:
+    """What is good enough to try the product and not to run it."""
+    if len(settings.SECRET_KEY) >= MIN_SECRET_KEY_CHARS:
+        return []
+    return [
+        Error(
+            f"SECRET_KEY is shorter than {MIN_SECRET_KEY_CHARS} characters.",
+            hint="Unset it: a good one is made once and kept in DATA_DIR.",
+            id="gateway.E008",
+        )
+    ]
+
+
+_CHECKS = (
+    _check_encryption_keys,
+    _check_issuers,
+    _check_model_metadata,
+    _check_url_policy,
+    _check_own_keys,
+    _check_data_dir_mode,
+)

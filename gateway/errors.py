@@ -1,0 +1,222 @@
+"""Errors of the gateway itself, and the one table that gives every error its status.
+
+Three dialects are spoken: the AI Gateway's own (`detail`, or `error` on 401), the same with 421 for
+a failed model server (prompts), and OpenAI's envelope. Members `code`, `request_id` and, where the
+contract's text says nothing, `message` stand beside what the wire contract fixes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPStatus
+from typing import Any
+
+from feature_config.errors import DeploymentMissing, FeatureError, FeatureInactive, FeatureUnknown
+from prompts.errors import ContextTooLong, PromptError, PromptMissing
+from selfhosted_models.errors import (
+    DeploymentError,
+    EndpointRefused,
+    SecretUnavailable,
+    UpstreamError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+
+
+class GatewayError(Exception):
+    """Base of the gateway's errors; raise a leaf. `detail` is what the wire contract fixes."""
+
+    code = "gateway_error"
+    retryable = False
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self, detail: str | list[dict[str, Any]], *, code: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.code
+
+    @property
+    def safe_message(self) -> str:
+        if isinstance(self.detail, str):
+            return self.detail
+        places = (".".join(map(str, item["loc"])) + ": " + item["msg"] for item in self.detail)
+        return "; ".join(places)
+
+
+class TokenRefused(GatewayError):
+    code = "token_refused"
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class KeysUnavailable(GatewayError):
+    """No key of a trusted issuer could be fetched yet."""
+
+    code = "keys_unavailable"
+    retryable = True
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class ScopeDenied(GatewayError):
+    code = "scope_denied"
+    status = HTTPStatus.FORBIDDEN
+
+
+class HeaderMissing(GatewayError):
+    code = "header_missing"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class RequestMalformed(GatewayError):
+    """Over a limit on shape that no schema expresses."""
+
+    code = "request_malformed"
+    status = HTTPStatus.BAD_REQUEST
+
+
+class RequestInvalid(GatewayError):
+    code = "request_invalid"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class BodyTooLarge(GatewayError):
+    code = "body_too_large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class BodyTimeout(GatewayError):
+    code = "body_timeout"
+    status = HTTPStatus.REQUEST_TIMEOUT
+
+
+class PathUnknown(GatewayError):
+    code = "not_found"
+    status = HTTPStatus.NOT_FOUND
+
+
+class MethodUnknown(GatewayError):
+    code = "method_not_allowed"
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class SigningUnavailable(GatewayError):
+    code = "signing_unavailable"
+
+
+#: What this project's code raises on purpose; anything else is a bug and answered as such.
+KNOWN_ERRORS = (GatewayError, FeatureError, PromptError, DeploymentError)
+KnownError = GatewayError | FeatureError | PromptError | DeploymentError
+
+
+class Dialect(Enum):
+    """How errors are told; chosen by path."""
+
+    CODE = "code"
+    PROMPTS = "prompts"
+    OPENAI = "openai"
+
+    @classmethod
+    def of_path(cls, path: str) -> "Dialect":
+        if path.startswith("/openai/"):
+            return cls.OPENAI
+        return cls.PROMPTS if path.startswith("/v1/prompts/") else cls.CODE
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """An error as it leaves: status, JSON body, headers. The code and the reason go to the log."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    code: str = "internal_error"
+    reason: str = ""
+
+
+#: Statuses of errors raised below the gateway, found along the MRO.
+_STATUS: dict[type[BaseException], int] = {
+    FeatureUnknown: 404,
+    FeatureInactive: 403,
+    DeploymentMissing: 503,
+    PromptMissing: 404,
+    ContextTooLong: 413,
+    PromptError: 422,
+    SecretUnavailable: 503,
+    EndpointRefused: 503,
+}
+
+_RETRY_AFTER_S = 2
+
+
+def answer_for(error: KnownError, dialect: Dialect, request_id: str) -> ErrorAnswer:
+    """Return how `error` is told in `dialect`."""
+    marks = {"code": error.code, "request_id": request_id}
+    headers = _headers(error)
+    if dialect is Dialect.OPENAI:
+        status = _openai_status(error)
+        body: dict[str, Any] = {"error": _openai_envelope(error, status) | marks}
+        if status >= 500 and not headers:
+            headers["x-should-retry"] = "false"  # the openai client would try twice more
+    elif isinstance(error, GatewayError):
+        status = error.status
+        member = "error" if status == HTTPStatus.UNAUTHORIZED else "detail"
+        body = {member: error.detail, **marks}
+    elif isinstance(error, UpstreamError) and dialect is Dialect.PROMPTS:
+        status, headers = 421, {}
+        body = {"detail": _model_server_detail(error), **marks, "message": error.safe_message}
+    elif isinstance(error, UpstreamError):
+        status = 503
+        body = {"detail": "Inference failed", **marks, "message": error.safe_message}
+    else:
+        status = _status_below(error)
+        body = {"detail": error.safe_message, **marks}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    return ErrorAnswer(status, body, headers, error.code, error.safe_message)
+
+
+def _headers(error: KnownError) -> dict[str, str]:
+    """Tell the caller when to come again, if that may help."""
+    if isinstance(error, UpstreamRejected) and error.status in {429, 503}:
+        return {"Retry-After": str(error.retry_after_s or _RETRY_AFTER_S)}
+    return {"Retry-After": str(_RETRY_AFTER_S)} if error.retryable else {}
+
+
+def _openai_envelope(error: KnownError, status: int) -> dict[str, Any]:
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return {"message": error.safe_message, "type": kind, "param": None}
+
+
+def _status_below(error: KnownError) -> int:
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+
+
+def _model_server_detail(error: UpstreamError) -> str:
+    """Return `<code>: <phrase>`, which Rails shows to the admin who tests a connection."""
+    status = 500
+    if isinstance(error, UpstreamTimeout):
+        status = 408
+    elif isinstance(error, UpstreamRejected):
+        status = {422: 400}.get(error.status, error.status)
+    try:
+        return f"{status}: {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status}: Unknown"
+
+
+def _openai_status(error: KnownError) -> int:
+    """Source: `docs/architecture.md`, errors; the statuses OpenAI clients act on."""
+    if isinstance(error, GatewayError):
+        # OpenAI's API has no 422 for a body it cannot use.
+        return 400 if error.status == HTTPStatus.UNPROCESSABLE_ENTITY else error.status
+    if isinstance(error, UpstreamTimeout):
+        return 504
+    if isinstance(error, UpstreamUnreachable):
+        return 503
+    if isinstance(error, UpstreamRejected):
+        return 503 if error.status in {429, 503} else 502
+    if isinstance(error, UpstreamError):
+        return 502
+    status = _status_below(error)
+    return 400 if status == 422 else status

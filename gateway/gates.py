@@ -1,0 +1,164 @@
+"""May this caller use this feature, and what will answer? One function, as a list of gates.
+
+Requests, the admin's explanation and the commands all ask here, so they cannot disagree.
+"""
+
+from dataclasses import dataclass
+
+from feature_config.catalogue import Feature
+from feature_config.errors import DeploymentMissing, FeatureInactive
+from feature_config.resolution import resolve
+from gateway.auth import Caller
+from gateway.errors import KNOWN_ERRORS, KnownError, ScopeDenied, TokenRefused
+from gateway.model_metadata import (
+    CallerModel,
+    ModelMetadataPolicy,
+    match_registered,
+    serving_config_of,
+)
+from gateway.snapshot import ServingSnapshot
+from prompts.definition import PromptDefinition
+from prompts.registry import variants_for
+from selfhosted_models.serving import ServingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a request needs.
+
+    Attributes:
+        feature: Whose choice of model answers; None for the connection check, which has none.
+        unit_primitive: The scope the token must carry.
+        prompt: Folder of the prompt's definitions.
+        denied_detail: The wire contract's text for a missing scope.
+        prompt_constraint: Version constraint of the caller; None is the default.
+        refuses_own_issued: Whether tokens this gateway issued to users count as lacking the scope.
+    """
+
+    feature: Feature | None
+    unit_primitive: str
+    prompt: str
+    denied_detail: str
+    prompt_constraint: str | None = None
+    refuses_own_issued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A deployment that may answer, and the prompt it would be given."""
+
+    serving: ServingConfig
+    prompt: PromptDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One question and its answer; `error` is set where the answer is no."""
+
+    name: str
+    detail: str
+    error: KnownError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The gates up to the first that is shut, and what answers if none is.
+
+    Attributes:
+        gates: In the order they were asked.
+        candidates: First choice first; empty if a gate is shut.
+    """
+
+    gates: tuple[Gate, ...]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def error(self) -> KnownError | None:
+        return self.gates[-1].error
+
+    def require(self) -> tuple[Candidate, ...]:
+        """Return the candidates, or raise what shut the gate."""
+        if self.error is not None:
+            raise self.error
+        return self.candidates
+
+
+def decide(
+    snapshot: ServingSnapshot,
+    caller: Caller | None,
+    access: Access,
+    *,
+    caller_model: CallerModel | None,
+    policy: ModelMetadataPolicy,
+) -> Decision:
+    """Ask the gates in order and stop at the first that is shut."""
+    passed: list[Gate] = []
+    gate = "token"
+    try:
+        holder = _require_token(caller)
+        passed.append(Gate(gate, f"a valid token of {holder.subject or 'an unnamed subject'}"))
+
+        gate = "scope"
+        _require_scope(holder, access)
+        passed.append(Gate(gate, f"the token carries {access.unit_primitive}"))
+
+        gate = "feature"
+        _require_not_inactive(snapshot, access.feature)
+        passed.append(Gate(gate, f"{access.feature or 'the connection check'} is not inactive"))
+
+        gate = "deployment"
+        servings = _servings(snapshot, access.feature, caller_model, policy)
+        passed.append(Gate(gate, ", ".join(serving.deployment for serving in servings)))
+
+        gate = "prompt"
+        wire_name = caller_model.name if caller_model else None
+        candidates = tuple(
+            Candidate(serving, _prompt(snapshot, access, serving, wire_name))
+            for serving in servings
+        )
+        prompts = (f"{item.prompt.variant} {item.prompt.version}" for item in candidates)
+        passed.append(Gate(gate, ", ".join(prompts)))
+    except KNOWN_ERRORS as error:
+        return Decision((*passed, Gate(gate, error.safe_message, error)), ())
+    return Decision(tuple(passed), candidates)
+
+
+def _require_token(caller: Caller | None) -> Caller:
+    if caller is None:
+        raise TokenRefused("No authorization header presented")
+    return caller
+
+
+def _require_scope(caller: Caller, access: Access) -> None:
+    is_refused = caller.is_own_issued and access.refuses_own_issued
+    if is_refused or access.unit_primitive not in caller.scopes:
+        raise ScopeDenied(access.denied_detail)
+
+
+def _require_not_inactive(snapshot: ServingSnapshot, feature: Feature | None) -> None:
+    if feature is not None and snapshot.routes[feature].is_inactive:
+        raise FeatureInactive(feature)
+
+
+def _servings(
+    snapshot: ServingSnapshot,
+    feature: Feature | None,
+    caller_model: CallerModel | None,
+    policy: ModelMetadataPolicy,
+) -> tuple[ServingConfig, ...]:
+    """Return the model the caller names, where that is allowed, else the choice made here."""
+    if caller_model is not None:
+        if policy is ModelMetadataPolicy.ALLOW:
+            return (serving_config_of(caller_model),)
+        if policy is ModelMetadataPolicy.REGISTERED:
+            return (match_registered(caller_model, snapshot.deployments),)
+    if feature is None:
+        raise DeploymentMissing("The connection check needs model_metadata: it tests that model.")
+    return resolve(snapshot.routes[feature], snapshot.deployments)
+
+
+def _prompt(
+    snapshot: ServingSnapshot, access: Access, serving: ServingConfig, wire_name: str | None
+) -> PromptDefinition:
+    variants = variants_for(serving.family, wire_name)
+    return snapshot.prompts.find(access.prompt, variants, access.prompt_constraint)

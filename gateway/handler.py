@@ -1,0 +1,253 @@
+"""The lean handler of the gateway's paths: no thread hop, no request signals, no middleware list.
+
+Django's own ASGI handler starts and joins a thread for each request (signals, closing database
+connections); nothing on these paths touches the database. What a middleware list would hold is
+here, in order: request id, CORS, authentication, the view, errors, the log event.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, cast
+
+import orjson
+import structlog
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, get_resolver
+
+from gateway.errors import (
+    KNOWN_ERRORS,
+    BodyTimeout,
+    BodyTooLarge,
+    Dialect,
+    KnownError,
+    MethodUnknown,
+    PathUnknown,
+    answer_for,
+)
+from gateway.exchange import Exchange
+from gateway.runtime import Runtime
+from selfhosted_models.errors import DeploymentError
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_WITHIN_S = 15.0
+
+#: Answered without a token.
+PUBLIC_PATHS = frozenset({"/monitoring/healthz", "/monitoring/ready"})
+
+
+class ClientLeft(Exception):
+    """The client closed its connection."""
+
+
+class GatewayRequest(ASGIRequest):
+    """A request with what the gateway's views need."""
+
+    runtime: Runtime
+    exchange: Exchange
+
+
+class StreamedAnswer(HttpResponseBase):
+    """A response whose parts are sent as they come, and whose source is closed however it ends."""
+
+    streaming = True
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], aclose: Callable[[], Awaitable[None]], content_type: str
+    ) -> None:
+        super().__init__(content_type=content_type)
+        self["Cache-Control"] = "no-store"
+        self["X-Accel-Buffering"] = "no"  # tells nginx to pass each part on at once
+        self.parts = parts
+        self.aclose = aclose
+
+
+class GatewayHandler:
+    """ASGI application for the AI Gateway's paths."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._resolver = get_resolver(settings.GATEWAY_URLCONF)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = GatewayRequest(scope, io.BytesIO())
+        request.runtime = self._runtime
+        request.exchange = exchange = Exchange.begin(request.method or "", request.headers)
+        try:
+            body = await _read_body(scope, receive)
+        except ClientLeft:
+            return
+        except (BodyTooLarge, BodyTimeout) as error:
+            response = _error_response(request, error)
+            response["Connection"] = "close"  # the rest of the body was not read
+            await _send_answer(response, request, send)
+            exchange.finish()
+            return
+        request._stream = io.BytesIO(body)
+        work = asyncio.ensure_future(self._serve(request, send))
+        leaving = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                exchange.outcome = "client_left"
+                work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+        finally:
+            leaving.cancel()
+            work.cancel()
+            exchange.finish()
+
+    async def _serve(self, request: GatewayRequest, send: Send) -> None:
+        response = await self._answer(request)
+        try:
+            await _send_answer(response, request, send)
+        finally:
+            if isinstance(response, StreamedAnswer):
+                await response.aclose()
+
+    async def _answer(self, request: GatewayRequest) -> HttpResponseBase:
+        if request.method == "OPTIONS" and "Origin" in request.headers:
+            return _preflight(request)
+        try:
+            return await self._dispatch(request)
+        except KNOWN_ERRORS as error:
+            return _error_response(request, error)
+        except Exception:  # the boundary: a bug is a 500, never a dead task
+            log.exception("request.failed", request_id=request.exchange.request_id)
+            return _bug_response(request)
+
+    async def _dispatch(self, request: GatewayRequest) -> HttpResponseBase:
+        exchange = request.exchange
+        exchange.configuration = request.runtime.snapshot.version
+        if request.path_info not in PUBLIC_PATHS:
+            exchange.caller = await request.runtime.verifier.authenticate(request.headers)
+        try:
+            match = self._resolver.resolve(request.path_info)
+        except Resolver404:
+            return _redirect_without_slash(self._resolver, request)
+        request.resolver_match = match
+        exchange.route = match.route
+        response = await match.func(request, *match.args, **match.kwargs)
+        if response.status_code == 405:
+            allowed = response.headers["Allow"]
+            response = _error_response(request, MethodUnknown("Method Not Allowed"))
+            response["Allow"] = allowed
+        return cast(HttpResponseBase, response)
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes:
+    """Return the body, counted while it comes; too much or too slow ends the request."""
+    declared = dict(scope["headers"]).get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        raise BodyTooLarge(_TOO_LARGE)
+    parts, total = [], 0
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeft
+                parts.append(message.get("body", b""))
+                total += len(parts[-1])
+                if total > MAX_BODY_BYTES:
+                    raise BodyTooLarge(_TOO_LARGE)
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError as error:
+        raise BodyTimeout(
+            f"The body did not arrive within {BODY_WITHIN_S:g} seconds: send it at once."
+        ) from error
+
+
+_TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB: send less text."
+
+
+async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send: Send) -> None:
+    exchange = request.exchange
+    exchange.status = response.status_code
+    headers = {
+        **response.headers,
+        "X-Request-ID": exchange.request_id,
+        "X-Content-Type-Options": "nosniff",
+    }
+    if "Origin" in request.headers:
+        headers["Access-Control-Allow-Origin"] = "*"
+    if not isinstance(response, StreamedAnswer):
+        content = cast(HttpResponse, response).content
+        headers["Content-Length"] = str(len(content))
+        await _send_start(response.status_code, headers, exchange, send)
+        await send({"type": "http.response.body", "body": content})
+        return
+    await _send_start(response.status_code, headers, exchange, send)
+    try:
+        async for part in response.parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    except DeploymentError as error:
+        # The status is gone. Without the final message the server cuts the connection, so the
+        # client sees that the answer broke off and never takes it for a whole one.
+        exchange.outcome, exchange.reason = error.code, error.safe_message
+        return
+    await send({"type": "http.response.body"})
+
+
+async def _send_start(status: int, headers: dict[str, str], exchange: Exchange, send: Send) -> None:
+    if "X-Process-Time" not in headers:
+        elapsed_s = asyncio.get_running_loop().time() - exchange.started_at
+        headers["X-Process-Time"] = f"{elapsed_s:.6f}"
+    raw = [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+
+
+def _error_response(request: GatewayRequest, error: KnownError) -> HttpResponse:
+    exchange = request.exchange
+    answer = answer_for(error, Dialect.of_path(request.path_info), exchange.request_id)
+    exchange.outcome, exchange.reason = answer.code, answer.reason
+    return HttpResponse(
+        orjson.dumps(answer.body),
+        status=answer.status,
+        content_type="application/json",
+        headers=dict(answer.headers),
+    )
+
+
+def _bug_response(request: GatewayRequest) -> HttpResponse:
+    request.exchange.outcome = "internal_error"
+    return HttpResponse(
+        "Internal Server Error", status=500, content_type="text/plain; charset=utf-8"
+    )
+
+
+def _preflight(request: GatewayRequest) -> HttpResponse:
+    """Answer a CORS preflight: any origin and header may POST."""
+    if request.headers.get("Access-Control-Request-Method") != "POST":
+        return HttpResponse("Disallowed CORS method", status=400, content_type="text/plain")
+    response = HttpResponse("OK", content_type="text/plain; charset=utf-8")
+    response["Access-Control-Allow-Methods"] = "POST"
+    response["Access-Control-Max-Age"] = "600"
+    if asked := request.headers.get("Access-Control-Request-Headers"):
+        response["Access-Control-Allow-Headers"] = asked
+    return response
+
+
+def _redirect_without_slash(resolver: Any, request: GatewayRequest) -> HttpResponse:
+    """Redirect to the path without its trailing slash if that exists; else raise PathUnknown."""
+    path = request.path_info
+    if path.endswith("/") and len(path) > 1:
+        with suppress(Resolver404):
+            resolver.resolve(path.rstrip("/"))
+            return HttpResponse(status=307, headers={"Location": path.rstrip("/")})
+    raise PathUnknown("Not Found")

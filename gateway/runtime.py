@@ -1,0 +1,157 @@
+"""What a worker holds while it lives: snapshot, keys, the outbound door, and their upkeep."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from gateway import keyfiles
+from gateway.auth import TokenVerifier
+from gateway.change_hints import listen_for_changes
+from gateway.model_metadata import ModelMetadataPolicy
+from gateway.snapshot import (
+    ServingSnapshot,
+    build_snapshot,
+    empty_snapshot,
+    read_configuration,
+)
+from gateway.trusted_keys import (
+    IssuerKeys,
+    IssuerSource,
+    OwnKeys,
+    issuer_sources,
+    load_own_keys,
+)
+from prompts.loader import load_definitions
+from selfhosted_models.endpoints import UrlPolicy
+from selfhosted_models.outbound import OutboundDoor
+from selfhosted_models.secrets import SecretBox
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """The settings a worker reads, once."""
+
+    service_name: str
+    model_metadata: ModelMetadataPolicy
+    issuers: tuple[IssuerSource, ...]
+    url_policy: UrlPolicy
+    own_keys: OwnKeys
+    encryption_keys: tuple[str, ...]
+    configuration_poll_s: float
+    redis_url: str = ""
+
+
+def runtime_settings() -> RuntimeSettings:
+    """Read Django's settings; what can be wrong with them is found earlier, by the checks."""
+    return RuntimeSettings(
+        service_name=settings.CLOUD_CONNECTOR_SERVICE_NAME,
+        model_metadata=ModelMetadataPolicy(settings.GATEWAY_MODEL_METADATA),
+        issuers=issuer_sources(settings.AIGW_GITLAB_URL, settings.GATEWAY_TRUSTED_ISSUERS),
+        url_policy=UrlPolicy(settings.UPSTREAM_ALLOWED_CIDRS, settings.UPSTREAM_ALLOWED_HOSTS),
+        own_keys=own_keys_from_settings(),
+        encryption_keys=tuple(settings.ENCRYPTION_KEYS),
+        configuration_poll_s=settings.CONFIGURATION_POLL_S,
+        redis_url=settings.REDIS_URL,
+    )
+
+
+def own_keys_from_settings() -> OwnKeys:
+    """Return the keys for tokens of our own, made once into DATA_DIR if none is given."""
+    signing = settings.AIGW_SELF_SIGNED_JWT__SIGNING_KEY or keyfiles.read_or_create(
+        Path(settings.DATA_DIR) / "signing_key.pem", keyfiles.make_signing_key
+    )
+    return load_own_keys(signing, settings.AIGW_SELF_SIGNED_JWT__VALIDATION_KEY)
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Made in the worker's event loop by `start`; requests read its attributes.
+
+    Attributes:
+        snapshot: Replaced whole when the configuration changes.
+        door: To model servers.
+    """
+
+    options: RuntimeSettings
+    snapshot: ServingSnapshot
+    door: OutboundDoor
+    issuer_door: OutboundDoor
+    verifier: TokenVerifier
+    issuer_keys: IssuerKeys
+    now: Callable[[], float] = time.time
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @classmethod
+    async def start(cls, options: RuntimeSettings) -> "Runtime":
+        """Return a runtime that serves, with the configuration read once if that is possible."""
+        prompts = load_definitions().registry
+        issuer_hosts = [source.url.host for source in options.issuers]
+        # URLs given in the environment skip the allow-list, never the deny-list.
+        issuer_door = OutboundDoor(options.url_policy.trusting(issuer_hosts))
+        issuer_keys = IssuerKeys(options.issuers, issuer_door, time.monotonic)
+        runtime = cls(
+            options=options,
+            snapshot=empty_snapshot(prompts),
+            door=OutboundDoor(options.url_policy),
+            issuer_door=issuer_door,
+            verifier=TokenVerifier(issuer_keys, options.own_keys, options.service_name, time.time),
+            issuer_keys=issuer_keys,
+        )
+        await runtime.refresh_snapshot()
+        runtime._tasks.append(asyncio.create_task(issuer_keys.keep_fresh()))
+        runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
+        return runtime
+
+    async def aclose(self) -> None:
+        """Stop the upkeep and close every connection."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        await self.door.aclose()
+        await self.issuer_door.aclose()
+
+    async def refresh_snapshot(self) -> None:
+        """Read the configuration and replace the snapshot if it changed.
+
+        While the database cannot be read, what is held goes on serving.
+        """
+        try:
+            self.snapshot = await asyncio.to_thread(self._next_snapshot)
+        except DatabaseError as error:
+            log.warning("configuration.unreadable", error=type(error).__name__)
+
+    def _next_snapshot(self) -> ServingSnapshot:
+        """Runs in a thread: the ORM blocks."""
+        close_old_connections()
+        try:
+            configuration = read_configuration()
+        finally:
+            close_old_connections()
+        if configuration.digest() == self.snapshot.version:
+            return self.snapshot
+        box = SecretBox(self.options.encryption_keys)
+        snapshot = build_snapshot(configuration, self.snapshot.prompts, box)
+        log.info("configuration.loaded", version=snapshot.version)
+        return snapshot
+
+    async def _keep_snapshot_fresh(self) -> None:
+        """Poll, or come at once when a change is announced; each worker a little apart."""
+        async with listen_for_changes(self.options.redis_url) as changed:
+            while True:
+                wait_s = self.options.configuration_poll_s * random.uniform(0.9, 1.1)  # noqa: S311
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), wait_s)
+                changed.clear()
+                await self.refresh_snapshot()

@@ -1,0 +1,142 @@
+"""Bodies of the v2 code endpoints. Source: wire contract, sections 2.1 and 2.2."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from selfhosted_models.families import WIRE_NAMES
+
+Text255 = Annotated[str, StringConstraints(max_length=255)]
+Trimmed255 = Annotated[str, StringConstraints(max_length=255, strip_whitespace=True)]
+Trimmed50 = Annotated[str, StringConstraints(max_length=50, strip_whitespace=True)]
+Text50 = Annotated[str, StringConstraints(max_length=50)]
+Source = Annotated[str, StringConstraints(max_length=100_000)]
+Text1024 = Annotated[str, StringConstraints(max_length=1024)]
+ContextText = Annotated[str, StringConstraints(max_length=500_000)]
+
+ModelProvider = Literal["anthropic", "vertex-ai", "litellm", "codestral", "fireworks_ai"]
+
+#: Providers of vendors; a name is not checked against our families for them.
+_SELF_HOSTED_PROVIDERS = {"litellm", "codestral"}
+
+
+class WireModel(BaseModel):
+    """Members we do not know are passed over, as everywhere on the wire."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class CurrentFile(WireModel):
+    file_name: Trimmed255
+    language_identifier: Text255 | None = None
+    content_above_cursor: Source
+    content_below_cursor: Source
+
+
+class Experiment(WireModel):
+    name: str
+    variant: int
+
+
+class Telemetry(WireModel):
+    model_engine: Text50 | None = None
+    model_name: Text50 | None = None
+    requests: int
+    accepts: int
+    errors: int
+    lang: Text50 | None = None
+    experiments: list[Experiment] | None = None
+
+
+class ContextItem(WireModel):
+    type: Text1024
+    name: Text1024
+    content: ContextText
+
+
+class PromptMessage(WireModel):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _CodeRequest(WireModel):
+    project_path: Trimmed255 | None = None
+    project_id: int | None = None
+    current_file: CurrentFile
+    model_provider: ModelProvider | None = None
+    model_name: Trimmed50 | None = None
+    model_endpoint: str | None = None
+    model_api_key: str | None = None
+    model_identifier: str | None = None
+    telemetry: list[Telemetry] = Field(default_factory=list, max_length=10)
+    stream: bool = False
+    choices_count: int = 0
+    context: list[ContextItem] = Field(default_factory=list, max_length=100)
+    prompt_id: str | None = None
+
+    @field_validator("model_name")
+    @classmethod
+    def _known_for_provider(cls, name: str | None, info: ValidationInfo) -> str | None:
+        provider = info.data.get("model_provider")
+        if name is None or provider not in _SELF_HOSTED_PROVIDERS or name in WIRE_NAMES:
+            return name
+        raise ValueError(
+            f"model {name} is not supported by use case {cls._use_case()} and provider {provider}"
+        )
+
+    @classmethod
+    def _use_case(cls) -> str:
+        raise AssertionError("a leaf says")
+
+
+class CompletionV1(_CodeRequest):
+    prompt_version: Literal[1]
+
+    @classmethod
+    def _use_case(cls) -> str:
+        return "code completions"
+
+
+class CompletionV2(CompletionV1):
+    prompt_version: Literal[2]  # type: ignore[assignment]
+    prompt: str | None = None
+
+
+class CompletionV3(CompletionV1):
+    prompt_version: Literal[3]  # type: ignore[assignment]
+    prompt: list[PromptMessage] | None = None
+
+
+class GenerationV1(_CodeRequest):
+    prompt_version: Literal[1]
+
+    @classmethod
+    def _use_case(cls) -> str:
+        return "code generations"
+
+
+class GenerationV2(GenerationV1):
+    prompt_version: Literal[2]  # type: ignore[assignment]
+    prompt: str
+
+
+class GenerationV3(GenerationV1):
+    prompt_version: Literal[3]  # type: ignore[assignment]
+    prompt: list[PromptMessage]
+
+
+CompletionRequest = Annotated[
+    CompletionV1 | CompletionV2 | CompletionV3, Field(discriminator="prompt_version")
+]
+GenerationRequest = Annotated[
+    GenerationV1 | GenerationV2 | GenerationV3, Field(discriminator="prompt_version")
+]
+AnyCodeRequest = (
+    CompletionV1 | CompletionV2 | CompletionV3 | GenerationV1 | GenerationV2 | GenerationV3
+)
+
+
+def own_prompt(payload: AnyCodeRequest) -> Any:
+    """Return the prompt the caller wrote itself, None for version 1 or where it is absent."""
+    return getattr(payload, "prompt", None)

@@ -1,0 +1,122 @@
+"""Settings. Every switch is read from the environment here, once, with its type and default.
+
+What is wrong with a value is said by the system checks (`gateway/checks.py`), all at once and by
+name, not by an import error.
+"""
+
+import socket
+from pathlib import Path
+
+import environ
+
+from gateway import keyfiles, logs
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Where things are -----------------------------------------------------------------------------
+DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
+REDIS_URL = env.str("REDIS_URL", default="")
+
+# --- Keys -----------------------------------------------------------------------------------------
+SECRET_KEY = env.str("SECRET_KEY", default="") or keyfiles.read_or_create(
+    DATA_DIR / "secret_key", keyfiles.make_secret_key
+)
+ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[]) or [
+    keyfiles.read_or_create(DATA_DIR / "encryption_key", keyfiles.make_fernet_key)
+]
+AIGW_SELF_SIGNED_JWT__SIGNING_KEY = env.str("AIGW_SELF_SIGNED_JWT__SIGNING_KEY", default="")
+AIGW_SELF_SIGNED_JWT__VALIDATION_KEY = env.str("AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", default="")
+
+# --- The gateway ----------------------------------------------------------------------------------
+AIGW_GITLAB_URL = env.str("AIGW_GITLAB_URL", default="").rstrip("/")
+GATEWAY_TRUSTED_ISSUERS: list[str] = env.str("GATEWAY_TRUSTED_ISSUERS", default="").split()
+GATEWAY_MODEL_METADATA = env.str("GATEWAY_MODEL_METADATA", default="registered")
+CLOUD_CONNECTOR_SERVICE_NAME = env.str("CLOUD_CONNECTOR_SERVICE_NAME", default="gitlab-ai-gateway")
+UPSTREAM_ALLOWED_CIDRS: list[str] = env.list("UPSTREAM_ALLOWED_CIDRS", default=[])
+UPSTREAM_ALLOWED_HOSTS: list[str] = env.list("UPSTREAM_ALLOWED_HOSTS", default=[])
+CONFIGURATION_POLL_S = env.float("CONFIGURATION_POLL_S", default=2.0)
+
+# --- Django ---------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS: list[str] = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", socket.gethostname()]
+)
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "selfhosted_models",
+    "feature_config",
+    "prompts",
+    "gateway",
+]
+MIDDLEWARE = [  # of the admin; the gateway's paths have a handler of their own (gateway/handler.py)
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "gateway.urls"
+GATEWAY_URLCONF = "gateway.inbound_urls"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 5,
+        "transaction_mode": "IMMEDIATE",  # a writer waits its turn at the start, not half-way
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        connect_timeout=3, options="-c statement_timeout=5000 -c lock_timeout=2000"
+    )
+    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # served from the packages: nothing to collect, nothing to forget
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING_CONFIG = None
+logs.configure(LOG_LEVEL)

@@ -1,0 +1,233 @@
+"""The keys that may sign tokens: those of each trusted issuer, fetched, and the gateway's own."""
+
+import asyncio
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import jwt
+import orjson
+import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from selfhosted_models.endpoints import Endpoint, parse_endpoint
+from selfhosted_models.errors import DeploymentError
+from selfhosted_models.outbound import OutboundDoor, OutboundRequest
+from selfhosted_models.serving import Clocks
+
+log = structlog.get_logger(__name__)
+
+FRESH_S = 600  # refreshed in the background after this
+USABLE_S = 24 * 3600  # keys that could not be refreshed for this long are dropped
+FORCED_FETCH_EVERY_S = 30  # at most one fetch for an unknown key id per issuer
+RETRY_BOUNDS_S = (0.5, 15.0)  # back-off while an issuer has no keys at all
+MAX_DOCUMENT_BYTES = 64 * 1024
+MAX_KEYS = 16
+MIN_RSA_BITS = 2048
+KEY_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+_CLOCKS = Clocks(connect_s=3, first_token_s=3, idle_s=3, total_s=3)
+
+
+class Clock(Protocol):
+    """Monotonic seconds."""
+
+    def __call__(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerSource:
+    """Where the keys of one issuer are.
+
+    Attributes:
+        issuer: The exact `iss` of its tokens.
+        url: Base URL of its OIDC discovery, or the key set itself.
+        is_key_set: Which of the two `url` is.
+    """
+
+    issuer: str
+    url: Endpoint
+    is_key_set: bool
+
+
+def issuer_sources(gitlab_url: str, trusted_issuers: Sequence[str]) -> tuple[IssuerSource, ...]:
+    """Return the issuers the settings name.
+
+    Raises:
+        ValueError: An entry is not `issuer=jwks_url`.
+        EndpointRefused: A URL is not a plain http(s) URL.
+    """
+    sources = []
+    if gitlab_url:
+        sources.append(IssuerSource(gitlab_url, parse_endpoint(gitlab_url), is_key_set=False))
+    for entry in trusted_issuers:
+        issuer, separator, url = entry.partition("=")
+        if not (issuer and separator and url):
+            raise ValueError(f"{entry!r} is not of the form issuer=jwks_url")
+        sources.append(IssuerSource(issuer, parse_endpoint(url), is_key_set=True))
+    return tuple(sources)
+
+
+@dataclass(slots=True)
+class _IssuerKeys:
+    source: IssuerSource
+    by_id: Mapping[str, RSAPublicKey] = field(default_factory=dict)
+    fetched_at: float = 0.0
+    tried_at: float = float("-inf")
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class IssuerKeys:
+    """Keys of the trusted issuers, kept fresh in the background.
+
+    Args:
+        sources: The issuers.
+        door: Opens the connections.
+        now: Monotonic clock, in seconds.
+    """
+
+    def __init__(self, sources: Iterable[IssuerSource], door: OutboundDoor, now: Clock) -> None:
+        self._issuers = {source.issuer: _IssuerKeys(source) for source in sources}
+        self._door = door
+        self._now = now
+        self.generation = 0  # grows whenever a key may have gone: cached verdicts end with it
+
+    def knows(self, issuer: str) -> bool:
+        return issuer in self._issuers
+
+    def has_keys(self, issuer: str) -> bool:
+        return bool(self._issuers[issuer].by_id)
+
+    async def find(self, issuer: str, key_id: str) -> RSAPublicKey | None:
+        """Return the key; an unknown id causes one fetch, at most every 30 s per issuer."""
+        keys = self._issuers[issuer]
+        if key_id not in keys.by_id and self._may_force(keys):
+            async with keys.lock:  # those who come while one fetches take what it found
+                if key_id not in keys.by_id and self._may_force(keys):
+                    await self._refresh(keys)
+        return keys.by_id.get(key_id)
+
+    def _may_force(self, keys: _IssuerKeys) -> bool:
+        return self._now() - keys.tried_at >= FORCED_FETCH_EVERY_S
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever; cancel to stop."""
+        async with asyncio.TaskGroup() as group:
+            for keys in self._issuers.values():
+                group.create_task(self._keep_one_fresh(keys))
+
+    async def _keep_one_fresh(self, keys: _IssuerKeys) -> None:
+        wait_s, longest_s = RETRY_BOUNDS_S
+        while True:
+            async with keys.lock:
+                await self._refresh(keys)
+            if keys.by_id and keys.tried_at == keys.fetched_at:
+                wait_s = RETRY_BOUNDS_S[0]
+                await asyncio.sleep(FRESH_S)
+            else:
+                await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                wait_s = min(wait_s * 2, longest_s)
+
+    async def _refresh(self, keys: _IssuerKeys) -> None:
+        """Fetch once. A failure, or an empty set, never replaces keys that are there."""
+        keys.tried_at = self._now()
+        try:
+            found = read_key_set(await self._fetch_key_set(keys.source))
+        except (DeploymentError, ValueError) as error:
+            log.warning("issuer_keys.failed", issuer=keys.source.issuer, reason=str(error))
+        else:
+            self.generation += keys.by_id != found
+            keys.by_id, keys.fetched_at = found, keys.tried_at
+            log.info("issuer_keys.fetched", issuer=keys.source.issuer, key_ids=sorted(found))
+        if keys.by_id and self._now() - keys.fetched_at > USABLE_S:
+            keys.by_id = {}
+            self.generation += 1
+            log.error("issuer_keys.too_old", issuer=keys.source.issuer)
+
+    async def _fetch_key_set(self, source: IssuerSource) -> Any:
+        if source.is_key_set:
+            return await self._get(source.issuer, source.url, "")
+        document = await self._get(source.issuer, source.url, "/.well-known/openid-configuration")
+        uri = document.get("jwks_uri") if isinstance(document, dict) else None
+        if not isinstance(uri, str):
+            raise ValueError("the discovery document has no jwks_uri")  # noqa: TRY004 - bad data
+        # Only its path is taken: the host of the keys stays the one the operator wrote.
+        keys_at = parse_endpoint(source.url.origin + urlsplit(uri).path)
+        return await self._get(source.issuer, keys_at, "")
+
+    async def _get(self, issuer: str, endpoint: Endpoint, path: str) -> Any:
+        request = OutboundRequest(
+            hop=f"The issuer {issuer}", endpoint=endpoint, path=path, method="GET"
+        )
+        deadline = asyncio.get_running_loop().time() + _CLOCKS.first_token_s
+        body = await self._door.fetch(
+            request, _CLOCKS, headers_by=deadline, max_bytes=MAX_DOCUMENT_BYTES
+        )
+        return orjson.loads(body)
+
+
+def read_key_set(document: Any) -> dict[str, RSAPublicKey]:
+    """Return the RSA signing keys of a JWKS by key id; unfit keys are passed over.
+
+    Raises:
+        ValueError: It is not a key set, has too many keys, or none that fits.
+    """
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list) or len(keys) > MAX_KEYS:
+        raise ValueError(f"not a key set of at most {MAX_KEYS} keys")
+    found = {}
+    for item in keys:
+        if (key := _read_key(item)) is not None:
+            found[item["kid"]] = key
+    if not found:
+        raise ValueError("no RSA signing key of 2,048 bits or more, with a key id, in the key set")
+    return found
+
+
+def _read_key(item: Any) -> RSAPublicKey | None:
+    if not isinstance(item, dict) or item.get("kty") != "RSA":
+        return None
+    if item.get("use", "sig") != "sig" or item.get("alg", "RS256") != "RS256":
+        return None
+    if not isinstance(item.get("kid"), str) or not KEY_ID.fullmatch(item["kid"]):
+        return None
+    try:
+        key = jwt.algorithms.RSAAlgorithm.from_jwk(item)
+    except (jwt.InvalidKeyError, ValueError, TypeError):
+        return None
+    is_fit = isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS
+    return key if is_fit and isinstance(key, RSAPublicKey) else None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """The gateway's own two keys: one signs and verifies, the other only verifies (rotation)."""
+
+    signing: RSAPrivateKey
+    validation: RSAPrivateKey | None = None
+
+    @property
+    def public(self) -> tuple[RSAPublicKey, ...]:
+        keys = (self.signing, self.validation)
+        return tuple(key.public_key() for key in keys if key is not None)
+
+
+def load_own_keys(signing_pem: str, validation_pem: str) -> OwnKeys:
+    """Return the gateway's keys.
+
+    Raises:
+        ValueError: A text is not an RSA private key in PEM of 2,048 bits or more.
+    """
+    validation = _load_private(validation_pem) if validation_pem else None
+    return OwnKeys(_load_private(signing_pem), validation)
+
+
+def _load_private(pem: str) -> RSAPrivateKey:
+    key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
+    if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_RSA_BITS:
+        raise ValueError(f"not an RSA key of {MIN_RSA_BITS} bits or more")
+    return key

@@ -1,0 +1,92 @@
+"""One registered prompt by its id, as GitLab Rails calls most features."""
+
+from django.http.response import HttpResponseBase
+from ninja import Body, Router
+
+from feature_config.catalogue import WIRE_PROMPTS, WirePrompt
+from gateway.answers import fetch_answer, open_answer, with_inputs
+from gateway.errors import PathUnknown, RequestInvalid
+from gateway.gates import Access, decide
+from gateway.handler import GatewayRequest
+from gateway.model_metadata import CallerModel, ModelMetadataPolicy
+from gateway.schemas.prompts import ModelMetadata, PromptRequest
+from gateway.views.responses import json_response, raw_stream
+from prompts.errors import PromptMissing, VersionConstraintInvalid
+from prompts.registry import variants_for
+from selfhosted_models.families import family_of_wire_name
+from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS, Clocks
+
+router = Router(tags=["prompts"])
+
+#: Older GitLab releases give the connection check 3 seconds in all.
+_CHECK_CLOCKS = Clocks(connect_s=2, first_token_s=3, idle_s=3, total_s=3)
+
+
+@router.post("/v1/prompts/{path:prompt_id}", summary="Run a registered prompt")
+async def run_prompt(
+    request: GatewayRequest, prompt_id: str, payload: Body[PromptRequest]
+) -> HttpResponseBase:
+    exchange, runtime = request.exchange, request.runtime
+    wire_prompt = _find(request, prompt_id, payload)
+    exchange.feature = wire_prompt.feature or ""
+    decision = decide(
+        runtime.snapshot,
+        exchange.caller,
+        Access(
+            feature=wire_prompt.feature,
+            unit_primitive=wire_prompt.unit_primitive,
+            prompt=wire_prompt.prompt,
+            denied_detail=f"Unauthorized to access '{prompt_id}'",
+            prompt_constraint=payload.prompt_version,
+        ),
+        caller_model=_caller_model(payload.model_metadata, runtime.options.model_metadata),
+        policy=runtime.options.model_metadata,
+    )
+    candidates, clocks = decision.require(), _clocks(wire_prompt)
+    fill = with_inputs(payload.inputs)
+    if payload.stream:
+        return raw_stream(await open_answer(runtime.door, candidates, fill, clocks, exchange))
+    answer = await fetch_answer(runtime.door, candidates, fill, clocks, exchange)
+    return json_response(answer.text)
+
+
+def _find(request: GatewayRequest, prompt_id: str, payload: PromptRequest) -> WirePrompt:
+    """Return the prompt; what does not exist, or not in that version, is told before any scope."""
+    wire_prompt = WIRE_PROMPTS.get(prompt_id)
+    registry = request.runtime.snapshot.prompts
+    metadata = payload.model_metadata
+    family = family_of_wire_name(metadata.name) if metadata else None
+    is_unknown_family = metadata is not None and family is None
+    if wire_prompt is None or is_unknown_family or not registry.has(wire_prompt.prompt):
+        raise PathUnknown(f"Prompt '{prompt_id}' not found", code="prompt_missing")
+    if family is not None and metadata is not None:
+        try:
+            registry.find(
+                wire_prompt.prompt, variants_for(family, metadata.name), payload.prompt_version
+            )
+        except PromptMissing as error:
+            raise PathUnknown(f"Prompt '{prompt_id}' not found", code=error.code) from error
+        except VersionConstraintInvalid as error:
+            raise RequestInvalid("Invalid version constraint", code=error.code) from error
+    return wire_prompt
+
+
+def _caller_model(
+    metadata: ModelMetadata | None, policy: ModelMetadataPolicy
+) -> CallerModel | None:
+    if metadata is None or policy is ModelMetadataPolicy.IGNORE:
+        return None
+    return CallerModel(
+        name=metadata.name,
+        endpoint=str(metadata.endpoint).removesuffix("/"),
+        api_key=metadata.api_key,
+        identifier=metadata.identifier or "",
+        provider=metadata.provider,
+        loc=("body", "model_metadata", "endpoint"),
+    )
+
+
+def _clocks(wire_prompt: WirePrompt) -> Clocks:
+    if wire_prompt.feature is None:
+        return _CHECK_CLOCKS
+    return COMPLETION_CLOCKS if wire_prompt.feature == "code_completions" else CHAT_CLOCKS

@@ -1,0 +1,192 @@
+"""From a document to a prompt definition: the keys of the format, and what each may hold."""
+
+import hashlib
+import json
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import get_args
+
+from prompts.control_tokens import ControlTokens
+from prompts.definition import (
+    Conversation,
+    FillTemplate,
+    InputSpec,
+    InputType,
+    Keep,
+    MessageTemplate,
+    Output,
+    PromptDefinition,
+    TruncationRule,
+)
+from prompts.documents import Document
+from prompts.errors import InputInvalid
+from prompts.inputs import check_input
+from prompts.section import Section
+from prompts.templates import Templates
+from selfhosted_models.serving_formats.base import Role, Sampling
+
+_KEEPS_OF = {
+    InputType.STRING: (Keep.START, Keep.END),
+    InputType.LIST: (Keep.START, Keep.END),
+    InputType.MESSAGES: (Keep.NEWEST,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which definition a file holds: the parts of its path."""
+
+    prompt: str
+    variant: str
+    version: str
+
+
+def parse_definition(
+    identity: Identity, document: Document, templates: Templates, family_tokens: tuple[str, ...]
+) -> PromptDefinition:
+    """Read a whole definition, its base already merged in.
+
+    Args:
+        identity: What it is.
+        document: What it says.
+        templates: Compiles its templates.
+        family_tokens: Control tokens of the variant, besides those the document names.
+
+    Raises:
+        DefinitionInvalid: Something in it is unknown, missing or wrong.
+    """
+    section = Section(document)
+    section.allow(
+        *("title", "inputs", "messages", "text", "parameters", "timeout_s"),
+        *("budget_tokens", "truncation", "control_tokens", "output"),
+    )
+    section.require("title", "parameters")
+    if ("messages" in section.data) == ("text" in section.data):
+        section.fail("needs either 'messages' or 'text', and not both")
+    tokens = ControlTokens((*family_tokens, *check_control_tokens(section, "control_tokens")))
+    inputs = MappingProxyType(
+        {name: _input(name, item) for name, item in section.named_sections("inputs")}
+    )
+    parts = _Parts(inputs, templates)
+    return PromptDefinition(
+        prompt=identity.prompt,
+        variant=identity.variant,
+        version=identity.version,
+        title=section.text("title"),
+        inputs=inputs,
+        messages=tuple(parts.message(item) for item in section.sections("messages")),
+        text=parts.template(section, "text") if "text" in section.data else None,
+        sampling=_sampling(section.section("parameters")),
+        timeout_s=section.number("timeout_s", 1, 600),
+        budget_tokens=section.count("budget_tokens"),
+        truncation=tuple(_truncation(item, inputs) for item in section.sections("truncation")),
+        control_tokens=tokens,
+        output=section.choice("output", Output, Output.TEXT),
+        digest=_digest(document, parts.partials, tokens),
+    )
+
+
+class _Parts:
+    """Compiles what is sent, and remembers the partials it took."""
+
+    def __init__(self, inputs: Mapping[str, InputSpec], templates: Templates) -> None:
+        self.inputs = inputs
+        self.templates = templates
+        self.partials: dict[str, str] = {}
+
+    def template(self, section: Section, key: str) -> FillTemplate:
+        source = section.text(key)
+        if key == "template":  # naming a partial is the same as including it
+            source = "{% include " + json.dumps(source) + " %}"
+        compiled = self.templates.compile(source, self.inputs.keys(), section.place_of(key))
+        self.partials |= compiled.partials
+        return compiled.fill
+
+    def message(self, section: Section) -> MessageTemplate | Conversation:
+        if "from" in section.data:
+            return self._conversation(section)
+        section.allow("role", "template", "content")
+        section.require("role")
+        role = section.data["role"]
+        if role not in get_args(Role):
+            section.fail(f"must be one of {', '.join(get_args(Role))}", "role")
+        if ("template" in section.data) == ("content" in section.data):
+            section.fail("needs either 'template' or 'content', and not both")
+        key = "template" if "template" in section.data else "content"
+        return MessageTemplate(role, self.template(section, key))
+
+    def _conversation(self, section: Section) -> Conversation:
+        section.allow("from")
+        name = section.text("from")
+        if name not in self.inputs or self.inputs[name].type is not InputType.MESSAGES:
+            section.fail("must name an input of type messages", "from")
+        return Conversation(name)
+
+
+def check_control_tokens(section: Section, key: str) -> tuple[str, ...]:
+    """Return a list of control tokens, each fit to be neutralised."""
+    tokens = section.texts(key)
+    for position, token in enumerate(tokens):
+        if len(token) < 2 or any(character in string.whitespace for character in token):
+            section.fail("must have two characters or more and no white space", key, position)
+    return tokens
+
+
+def _input(name: str, section: Section) -> InputSpec:
+    section.allow("type", "required", "default", "max_chars", "max_items")
+    if not name.isidentifier():
+        section.fail("an input's name is letters, digits and underscores")
+    spec = InputSpec(
+        name=name,
+        type=section.choice("type", InputType, InputType.STRING),
+        is_required=section.flag("required"),
+        default=section.data.get("default"),
+        max_chars=section.count("max_chars"),
+        max_items=section.count("max_items"),
+    )
+    if spec.type is InputType.STRING and spec.max_items is not None:
+        section.fail("text has no items", "max_items")
+    if spec.default is not None:
+        if spec.is_required:
+            section.fail("what is required needs no default", "default")
+        try:
+            check_input(spec, spec.default)
+        except InputInvalid as error:
+            section.fail(error.why, "default")
+    return spec
+
+
+def _sampling(parameters: Section) -> Sampling:
+    parameters.allow("temperature", "top_p", "max_output_tokens", "stop")
+    max_output_tokens = parameters.count("max_output_tokens")
+    if max_output_tokens is None:
+        parameters.fail("the key 'max_output_tokens' is missing")
+    return Sampling(
+        max_output_tokens=max_output_tokens,
+        temperature=parameters.number("temperature", 0, 2),
+        top_p=parameters.number("top_p", 0, 1),
+        stop=parameters.texts("stop"),
+    )
+
+
+def _truncation(section: Section, inputs: Mapping[str, InputSpec]) -> TruncationRule:
+    section.allow("input", "keep", "at_most_tokens")
+    section.require("input", "keep")
+    name = section.text("input")
+    if name not in inputs:
+        section.fail(f"'{name}' is not an input", "input")
+    keep = section.choice("keep", Keep, Keep.START)
+    options = _KEEPS_OF.get(inputs[name].type, ())
+    if keep not in options:
+        allowed = f"can keep {' or '.join(options)}" if options else "cannot be cut"
+        section.fail(f"an input of type {inputs[name].type} {allowed}", "keep")
+    return TruncationRule(name, keep, section.count("at_most_tokens"))
+
+
+def _digest(document: Document, templates: Mapping[str, str], tokens: ControlTokens) -> str:
+    """Return a name for everything that decides what is sent to a model."""
+    whole = {"definition": document.data, "templates": templates, "control_tokens": tokens.tokens}
+    canonical = json.dumps(whole, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,78 @@
+"""What can go wrong with a model deployment and its servers. Nothing here knows a status code."""
+
+
+class DeploymentError(Exception):
+    """Base of this app's errors; raise a leaf.
+
+    Attributes:
+        code: Stable word for logs, metrics and callers.
+        safe_message: What happened, which hop, what to do; holds no secret and no upstream text.
+        retryable: Whether the same request may succeed elsewhere or later.
+    """
+
+    code = "deployment_error"
+    retryable = False
+
+    def __init__(self, safe_message: str) -> None:
+        super().__init__(safe_message)
+        self.safe_message = safe_message
+
+
+class SecretUnavailable(DeploymentError):
+    """A stored secret cannot be read with the keys at hand. Nothing is sent upstream."""
+
+    code = "secret_unavailable"
+
+
+class EndpointRefused(DeploymentError):
+    """The URL policy does not let us dial this address."""
+
+    code = "endpoint_refused"
+
+
+class UpstreamError(DeploymentError):
+    """Base of what a model server did wrong; raise a leaf."""
+
+    code = "upstream_error"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be made: refused, reset, TLS failure, unknown name. Nothing was sent."""
+
+    code = "upstream_unreachable"
+    retryable = True
+
+
+class UpstreamTimeout(UpstreamError):
+    """One of our clocks fired while we waited for the model server."""
+
+    code = "upstream_timeout"
+
+
+class UpstreamRejected(UpstreamError):
+    """The model server answered with an error status.
+
+    Attributes:
+        status: Its HTTP status.
+        retry_after_s: What it asked for, if it did, clamped to 1 to 30 seconds.
+    """
+
+    code = "upstream_rejected"
+
+    def __init__(self, safe_message: str, *, status: int, retry_after_s: int | None = None) -> None:
+        super().__init__(safe_message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.retryable = status in {500, 502, 503, 504}
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The answer is not what the serving format says: HTML, bad JSON, an oversized event."""
+
+    code = "upstream_bad_response"
+
+
+class UpstreamTruncated(UpstreamError):
+    """The connection ended before the model said it was done."""
+
+    code = "upstream_truncated"

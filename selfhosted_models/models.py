@@ -1,0 +1,226 @@
+"""The registry: which model servers the customer runs, and how to reach each."""
+
+import re
+import uuid
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+
+from selfhosted_models.endpoints import parse_endpoint
+from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.families import FAMILIES, ModelFamily
+from selfhosted_models.fields import EndpointsField
+from selfhosted_models.secrets import Secret, SecretBox
+from selfhosted_models.serving import ClockOverrides, ServingConfig
+from selfhosted_models.serving_formats.registry import SERVING_FORMATS
+from selfhosted_models.signals import deployment_cleaning
+
+MIN_KEY_CHARS_FOR_HINT = 20
+API_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,2000}")
+
+_TIMEOUT_BOUNDS_S: dict[str, tuple[float, float]] = {
+    "first_token_timeout_s": (1, 300),
+    "idle_timeout_s": (2, 120),
+    "total_timeout_s": (5, 900),
+}
+
+
+def family_choices() -> list[tuple[str, str]]:
+    """Return the families as form choices; those off the supported list say so."""
+    return [
+        (
+            family,
+            facts.title + ("" if facts.is_on_supported_list else " - not on the supported list"),
+        )
+        for family, facts in FAMILIES.items()
+    ]
+
+
+def serving_format_choices() -> list[tuple[str, str]]:
+    return [(key, serving_format.title) for key, serving_format in SERVING_FORMATS.items()]
+
+
+def _timeout_field(name: str, help_text: str) -> Any:
+    low, high = _TIMEOUT_BOUNDS_S[name]
+    return models.FloatField(
+        name.removesuffix("_s").replace("_", " ") + " (seconds)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(low), MaxValueValidator(high)],
+        help_text=f"{help_text} {low:g} to {high:g}; empty: the default of the feature.",
+    )
+
+
+class ModelDeploymentQuerySet(models.QuerySet["ModelDeployment"]):
+    def active(self) -> "ModelDeploymentQuerySet":
+        return self.filter(is_active=True)
+
+
+class ModelDeployment(models.Model):
+    """One model, served at one or more endpoints that answer alike."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        help_text="What admins call it, e.g. codegemma-gpu1.",
+        error_messages={"unique": "Another deployment has this name: choose a different one."},
+    )
+    family = models.CharField(
+        "model family",
+        max_length=40,
+        choices=family_choices,
+        help_text="The model line the server runs. It decides which prompts are used.",
+    )
+    serving_format = models.CharField(
+        max_length=40,
+        choices=serving_format_choices,
+        help_text="How the server is spoken to. Base models for code completion need text.",
+    )
+    endpoints = EndpointsField(
+        "endpoints",
+        help_text="Base URLs, one a line, as in http://10.0.4.11:8000/v1. Tried in this order.",
+    )
+    model_identifier = models.CharField(
+        max_length=255,
+        help_text="The name the server expects in requests; GET <endpoint>/models lists it.",
+    )
+    api_key_ciphertext = models.TextField(blank=True, editable=False)
+    api_key_hint = models.CharField(max_length=4, blank=True, editable=False)
+    context_tokens = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(256), MaxValueValidator(10_000_000)],
+        help_text="How many tokens the server takes, input and output together; empty: unknown.",
+    )
+    first_token_timeout_s = _timeout_field(
+        "first_token_timeout_s", "Longest wait for the first token."
+    )
+    idle_timeout_s = _timeout_field("idle_timeout_s", "Longest silence within an answer.")
+    total_timeout_s = _timeout_field("total_timeout_s", "Longest answer in all.")
+    is_active = models.BooleanField(
+        "active", default=True, help_text="An inactive deployment answers nothing and stays listed."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ModelDeploymentQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="selfhosted_models_deployment_name_given", condition=~models.Q(name="")
+            ),
+            models.CheckConstraint(
+                name="selfhosted_models_deployment_identifier_given",
+                condition=~models.Q(model_identifier=""),
+            ),
+            models.CheckConstraint(
+                name="selfhosted_models_deployment_family_known",
+                condition=models.Q(family__in=[family.value for family in ModelFamily]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        # One transaction with the receivers of post_save, so that a rule of another app can still
+        # refuse the change as a whole.
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        """Check what spans fields: time-outs in order, and a key that stays with its host."""
+        errors: dict[str, str] = {}
+        first_token_s, total_s = self.first_token_timeout_s, self.total_timeout_s
+        if first_token_s and total_s and first_token_s > total_s:
+            errors["total_timeout_s"] = "Must not be shorter than the first token time-out."
+        if self._would_send_key_elsewhere():
+            errors["endpoints"] = (
+                "The stored API key was entered for other hosts. Enter the key for the new ones, "
+                "or remove it."
+            )
+        if errors:
+            raise ValidationError(errors)
+        deployment_cleaning.send(type(self), deployment=self)
+
+    def _would_send_key_elsewhere(self) -> bool:
+        """Whether a kept key would go to a host it was not entered for."""
+        if not self.api_key_ciphertext or not isinstance(self.endpoints, list):
+            return False
+        before = type(self).objects.filter(pk=self.pk, api_key_ciphertext=self.api_key_ciphertext)
+        urls = before.values_list("endpoints", flat=True).first()
+        if urls is None:
+            return False
+        try:
+            known = {parse_endpoint(url).origin for url in urls}
+            return any(parse_endpoint(url).origin not in known for url in self.endpoints)
+        except EndpointRefused:
+            return True
+
+    @property
+    def has_api_key(self) -> bool:
+        return bool(self.api_key_ciphertext)
+
+    @property
+    def _secret_context(self) -> str:
+        return f"selfhosted_models.modeldeployment.api_key:{self.pk}"
+
+    def set_api_key(self, key: str) -> None:
+        """Encrypt `key` for this row; it can be replaced or removed, never read back.
+
+        Raises:
+            ValidationError: It is empty or holds a character no header may carry.
+        """
+        key = key.strip()
+        if not API_KEY_PATTERN.fullmatch(key):
+            raise ValidationError(
+                "An API key has 1 to 2,000 visible ASCII characters and no spaces.",
+                code="api_key",
+            )
+        self.api_key_ciphertext = SecretBox.from_settings().encrypt(
+            key, context=self._secret_context
+        )
+        self.api_key_hint = key[-4:] if len(key) >= MIN_KEY_CHARS_FOR_HINT else ""
+
+    def remove_api_key(self) -> None:
+        self.api_key_ciphertext = ""
+        self.api_key_hint = ""
+
+    def decrypt_api_key(self, box: SecretBox) -> Secret | None:
+        """Return the key, None if there is none.
+
+        Raises:
+            SecretUnavailable: It cannot be decrypted.
+        """
+        if not self.api_key_ciphertext:
+            return None
+        return box.decrypt(self.api_key_ciphertext, context=self._secret_context)
+
+    def to_serving_config(self, box: SecretBox) -> ServingConfig:
+        """Return what requests need to know.
+
+        Raises:
+            SecretUnavailable: The API key cannot be decrypted.
+            EndpointRefused: A stored endpoint is not a URL (a row that no form has checked).
+        """
+        family = ModelFamily(self.family)
+        return ServingConfig(
+            deployment=self.name,
+            family=family,
+            serving_format=self.serving_format,
+            endpoints=tuple(parse_endpoint(url) for url in self.endpoints),
+            model_identifier=self.model_identifier,
+            api_key=self.decrypt_api_key(box),
+            context_tokens=self.context_tokens,
+            has_system_role=FAMILIES[family].has_system_role,
+            clock_overrides=ClockOverrides(
+                first_token_s=self.first_token_timeout_s,
+                idle_s=self.idle_timeout_s,
+                total_s=self.total_timeout_s,
+            ),
+        )

@@ -1,0 +1,413 @@
+"""The one door through which the product talks to other servers.
+
+Every socket to a model server or a key set is opened here: the URL policy is applied to the
+addresses a name resolves to, in the resolver of the connector that dials them, so what was checked
+is what is connected to. Which HTTP client works behind the door is nobody else's business
+(decision 0003).
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from httpx_aiohttp import AiohttpTransport
+
+from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal
+from selfhosted_models.errors import (
+    EndpointRefused,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamTruncated,
+    UpstreamUnreachable,
+)
+from selfhosted_models.serving import Clocks
+from selfhosted_models.sse import EventSplitter, EventTooLarge
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_STREAM_BYTES = 16 * 1024 * 1024
+DNS_CACHE_S = 30
+KEEPALIVE_S = 15  # shorter than the keep-alive of common model servers, so they never close first
+RETRY_AFTER_BOUNDS_S = (1, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRequest:
+    """One request to be sent; `hop` names the other side in messages, e.g. a deployment."""
+
+    hop: str
+    endpoint: Endpoint
+    path: str
+    method: str = "POST"
+    headers: Mapping[str, str] | None = None
+    body: bytes | None = None
+
+
+class UpstreamStream:
+    """An answer being received, event by event. Closing it twice is fine."""
+
+    def __init__(self, response: httpx.Response, request: OutboundRequest, clocks: Clocks) -> None:
+        self._response = response
+        self._hop = request.hop
+        self._clocks = clocks
+        loop = asyncio.get_running_loop()
+        self._now = loop.time
+        self._ends_at = loop.time() + clocks.total_s
+
+    async def events(self, *, first_event_by: float) -> AsyncIterator[bytes]:
+        """Yield the data of each event as soon as it is whole.
+
+        Args:
+            first_event_by: Loop time at which the wait for the first event ends.
+
+        Raises:
+            UpstreamTimeout: No event within its clock; the message says which.
+            UpstreamTruncated: The connection broke.
+            UpstreamProtocolError: An event or the stream is over its size limit.
+        """
+        splitter = EventSplitter()
+        parts = aiter(_stream_of(self._response))
+        deadline, clock = first_event_by, "the first event"
+        stream_bytes = 0
+        while True:
+            if self._ends_at < deadline:
+                deadline, clock = self._ends_at, "the end of the answer"
+            part = await self._next_part(parts, deadline, clock)
+            if part is None:
+                events = splitter.flush()
+            else:
+                stream_bytes += len(part)
+                if stream_bytes > MAX_STREAM_BYTES:
+                    raise UpstreamProtocolError(f"{self._hop} sent more than a stream may hold.")
+                try:
+                    events = splitter.feed(part)
+                except EventTooLarge as exc:
+                    raise UpstreamProtocolError(
+                        f"{self._hop} sent a {exc} over the size limit: is it a model server?"
+                    ) from exc
+            for data in events:
+                yield data
+            if part is None:
+                return
+            if events:
+                deadline, clock = self._now() + self._clocks.idle_s, "the next event"
+
+    async def _next_part(
+        self, parts: AsyncIterator[bytes], deadline: float, clock: str
+    ) -> bytes | None:
+        """Return the next bytes, None at the end.
+
+        `deadline` is kept while an event is unfinished, so dripping bytes do not feed the clock.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await anext(parts, None)
+        except TimeoutError as exc:
+            raise UpstreamTimeout(
+                f"{self._hop} did not send {clock} in time: it may be overloaded or still loading "
+                "its model; raise the deployment's time-outs if it is only slow."
+            ) from exc
+        except _TRANSPORT_ERRORS as exc:
+            raise UpstreamTruncated(
+                f"{self._hop} broke the connection in the middle of its answer: see its own log."
+            ) from exc
+
+    async def aclose(self) -> None:
+        """Close the connection unless the answer was read to its end, and free its slot."""
+        await self._response.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class OutboundDoor:
+    """Sends requests; one per process, made inside its event loop.
+
+    Args:
+        policy: Which addresses may be dialled.
+        transport: Replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        policy: UrlPolicy,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._policy = policy
+        self._transport = transport or _network_transport(policy)
+
+    async def open_stream(
+        self, request: OutboundRequest, clocks: Clocks, *, headers_by: float
+    ) -> UpstreamStream:
+        """Send `request` and wait for the headers of a good answer only.
+
+        Args:
+            request: What to send.
+            clocks: `connect_s` applies here; the stream keeps to the others.
+            headers_by: Loop time at which the wait for the headers ends.
+
+        Raises:
+            EndpointRefused: The URL policy forbids the address.
+            UpstreamError: One of its leaves.
+        """
+        response = await self._send(request, clocks, headers_by)
+        try:
+            _require_success(response, request.hop)
+            _require_event_stream(response, request.hop)
+        except BaseException:
+            await response.aclose()
+            raise
+        return UpstreamStream(response, request, clocks)
+
+    async def fetch(
+        self,
+        request: OutboundRequest,
+        clocks: Clocks,
+        *,
+        headers_by: float,
+        max_bytes: int = MAX_BODY_BYTES,
+    ) -> bytes:
+        """Send `request` and return the body of a good answer.
+
+        Raises:
+            EndpointRefused: The URL policy forbids the address.
+            UpstreamError: One of its leaves.
+        """
+        ends_at = asyncio.get_running_loop().time() + clocks.total_s
+        response = await self._send(request, clocks, headers_by)
+        try:
+            _require_success(response, request.hop)
+            body = bytearray()
+            async with asyncio.timeout_at(ends_at):
+                async for part in _stream_of(response):
+                    body += part
+                    if len(body) > max_bytes:
+                        raise UpstreamProtocolError(f"{request.hop} sent an oversized answer.")
+            return bytes(body)
+        except TimeoutError as exc:
+            raise UpstreamTimeout(
+                f"{request.hop} did not finish its answer in time: raise the total time-out of the "
+                "deployment if it is only slow."
+            ) from exc
+        except _TRANSPORT_ERRORS as exc:
+            raise UpstreamTruncated(
+                f"{request.hop} broke the connection in the middle of its answer: see its own log."
+            ) from exc
+        finally:
+            await response.aclose()
+
+    async def _send(
+        self, request: OutboundRequest, clocks: Clocks, headers_by: float
+    ) -> httpx.Response:
+        endpoint = request.endpoint
+        if is_ip_literal(endpoint.host):  # a literal never meets the connector's resolver
+            self._policy.check(endpoint.host, endpoint.host)
+        outgoing = httpx.Request(
+            request.method,
+            endpoint.url + request.path,
+            headers={"Accept-Encoding": "identity", **(request.headers or {})},
+            content=request.body,
+            # The transport's "pool" clock is the one that spans DNS, TCP and TLS.
+            extensions={"timeout": {"connect": clocks.connect_s, "pool": clocks.connect_s}},
+        )
+        with _named_errors(request.hop):
+            async with asyncio.timeout_at(headers_by):
+                return await self._transport.handle_async_request(outgoing)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+
+#: What transports raise: httpx's errors, and those of aiohttp that slip through unrenamed.
+_TRANSPORT_ERRORS = (
+    httpx.TransportError,
+    aiohttp.ClientError,
+    aiohttp.http_exceptions.HttpProcessingError,
+    OSError,
+    UnicodeError,
+)
+
+
+@contextmanager
+def _named_errors(hop: str) -> Iterator[None]:
+    """Turn what sending a request raises into our errors.
+
+    The transport renames some errors of aiohttp wrongly (a refused connection becomes a time-out),
+    so the cause decides. Texts are not kept: they may quote headers and addresses.
+    """
+    try:
+        yield
+    except TimeoutError as exc:
+        raise UpstreamTimeout(
+            f"{hop} accepted the request and did not answer in time: it may be overloaded or still "
+            "loading its model."
+        ) from exc
+    except _TRANSPORT_ERRORS as exc:
+        causes = tuple(_causes(exc))
+        for cause in causes:
+            if isinstance(cause, _RefusedAddress):
+                raise cause.refusal from None
+        raise _send_error(hop, exc, causes) from exc
+
+
+def _send_error(hop: str, error: Exception, causes: Sequence[BaseException]) -> UpstreamError:
+    def has(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    if has(aiohttp.ServerTimeoutError):
+        return UpstreamTimeout(
+            f"{hop} did not accept a connection in time: check host, port and firewall."
+        )
+    if has(aiohttp.ClientConnectorDNSError):
+        return UpstreamUnreachable(
+            f"{hop} cannot be reached: its host name is not known here. Check the name and DNS."
+        )
+    if has(aiohttp.ClientSSLError):
+        return UpstreamUnreachable(
+            f"{hop} cannot be reached: TLS failed. Check that its certificate is trusted here and "
+            "names this host, or whether it speaks https at all."
+        )
+    if has(aiohttp.ClientConnectionError) or isinstance(error, httpx.TransportError | OSError):
+        return UpstreamUnreachable(
+            f"{hop} cannot be reached: check that the server runs and that host and port are right."
+        )
+    return UpstreamProtocolError(f"{hop} did not answer in HTTP: is it a model server?")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield `error` and what it was made from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _require_success(response: httpx.Response, hop: str) -> None:
+    status = response.status_code
+    if 200 <= status < 300:
+        # We asked for no encoding, and decoders have no limit on their output.
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise UpstreamProtocolError(f"{hop} compressed its answer although asked not to.")
+        return
+    if status < 400:
+        raise UpstreamProtocolError(
+            f"{hop} answered with a redirect, which is never followed: register the final URL."
+        )
+    advice = {
+        401: "check its API key",
+        403: "check its API key",
+        404: "check the endpoint (does it end in /v1?) and the model identifier",
+        429: "it is over its own limit",
+    }.get(status, "see its own log")
+    raise UpstreamRejected(
+        f"{hop} answered {status}: {advice}.",
+        status=status,
+        retry_after_s=_retry_after_s(response.headers.get("retry-after")),
+    )
+
+
+def _retry_after_s(value: str | None) -> int | None:
+    if value is None or not value.isascii() or not value.isdecimal():
+        return None
+    low, high = RETRY_AFTER_BOUNDS_S
+    return max(low, min(int(value[:6]), high))
+
+
+def _require_event_stream(response: httpx.Response, hop: str) -> None:
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        raise UpstreamProtocolError(
+            f"{hop} did not answer with an event stream: is the endpoint right, and does it end "
+            "in /v1?"
+        )
+
+
+def _stream_of(response: httpx.Response) -> httpx.AsyncByteStream:
+    """Return the body's bytes as they come; `aiter_raw` would count and copy them once more."""
+    stream = response.stream
+    if not isinstance(stream, httpx.AsyncByteStream):
+        raise TypeError("an async transport gives an async stream")
+    return stream
+
+
+class _RefusedAddress(OSError):
+    """Carries a refusal through aiohttp, which wraps only OSError from a resolver."""
+
+    def __init__(self, refusal: EndpointRefused) -> None:
+        super().__init__(refusal.safe_message)
+        self.refusal = refusal
+
+
+class PolicyResolver(AbstractResolver):
+    """Resolves a name and lets it through only if every address it has may be dialled."""
+
+    def __init__(self, policy: UrlPolicy, resolver: AbstractResolver) -> None:
+        self._policy = policy
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        for result in found:
+            try:
+                self._policy.check(host, result["host"])
+            except EndpointRefused as refusal:
+                raise _RefusedAddress(refusal) from refusal
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+def _network_transport(policy: UrlPolicy) -> AiohttpTransport:
+    tls = ssl.create_default_context()
+
+    def open_socket(address: tuple[Any, ...]) -> socket.socket:
+        """Look once more, at what is really dialled: cached names do not meet the resolver."""
+        family, kind, protocol, _, place = address
+        policy.check_never_dialled(place[0])
+        return socket.socket(family, kind, protocol)
+
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # a wait for a free slot would be counted as connecting
+                keepalive_timeout=KEEPALIVE_S,
+                ssl=tls,
+                resolver=PolicyResolver(policy, ThreadedResolver()),
+                socket_factory=open_socket,
+                ttl_dns_cache=DNS_CACHE_S,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None),  # the clocks above are ours
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            raise_for_status=_drop_reason,
+            auto_decompress=False,
+            trust_env=False,  # an ambient proxy must not see prompts
+        )
+
+    return AiohttpTransport(client=session, verify=tls, trust_env=False)
+
+
+async def _drop_reason(response: aiohttp.ClientResponse) -> None:
+    """Forget the reason phrase: the transport loses a connection over one that is not ASCII."""
+    response.reason = None

@@ -1,0 +1,75 @@
+"""Secrets at rest and in memory.
+
+At rest a secret is a Fernet token bound to its row; in memory it is a `Secret`, which shows `***`
+wherever a careless line might print it.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Self
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+from selfhosted_models.errors import SecretUnavailable
+
+
+class Secret:
+    """A secret string. `reveal()` is for the one line that sends it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), ("***",)
+
+
+class SecretBox:
+    """Encrypts with the newest key, decrypts with any of them.
+
+    Args:
+        keys: Fernet keys, newest first.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        return cls(settings.ENCRYPTION_KEYS)
+
+    def encrypt(self, value: str, *, context: str) -> str:
+        """Return a token that `decrypt` opens only with the same `context` (table, column, row)."""
+        return self._fernet.encrypt(json.dumps([context, value]).encode()).decode()
+
+    def decrypt(self, token: str, *, context: str) -> Secret:
+        """Return the secret in `token`.
+
+        Raises:
+            SecretUnavailable: No key opens it, or it belongs to another row.
+        """
+        try:
+            owner, value = json.loads(self._fernet.decrypt(token.encode()))
+        except InvalidToken as exc:
+            raise SecretUnavailable(
+                "A stored key cannot be decrypted: restore the ENCRYPTION_KEYS it was saved with, "
+                "or enter the key again."
+            ) from exc
+        if owner != context:
+            raise SecretUnavailable(
+                "A stored key belongs to another deployment: enter the key again."
+            )
+        return Secret(value)

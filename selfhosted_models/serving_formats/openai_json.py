@@ -1,0 +1,72 @@
+"""What the chat and text dialects of OpenAI's API share."""
+
+from typing import Any
+
+import orjson
+
+from selfhosted_models.serving_formats.base import (
+    CompletionChunk,
+    FormatError,
+    Sampling,
+    Usage,
+)
+
+DONE = b"[DONE]"
+
+
+def sampling_fields(sampling: Sampling, *, stream: bool) -> dict[str, Any]:
+    """Return the members both dialects name alike; what is not set is left to the server."""
+    fields: dict[str, Any] = {"max_tokens": sampling.max_output_tokens, "n": 1}
+    if sampling.temperature is not None:
+        fields["temperature"] = sampling.temperature
+    if sampling.top_p is not None:
+        fields["top_p"] = sampling.top_p
+    if sampling.stop:
+        fields["stop"] = list(sampling.stop)
+    if stream:
+        fields["stream"] = True
+    return fields
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in `data`; an error the server reports in it is a `FormatError`."""
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise FormatError("not JSON") from exc
+    if not isinstance(document, dict):
+        raise FormatError("not a JSON object")
+    if document.get("error"):
+        raise FormatError("an error object in place of an answer")
+    return document
+
+
+def first_choice(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the first choice, None where there is none (a usage-only event)."""
+    choices = document.get("choices")
+    if not isinstance(choices, list):
+        raise FormatError("no list of choices")
+    if not choices:
+        return None
+    if not isinstance(choices[0], dict):
+        raise FormatError("a choice that is not an object")
+    return choices[0]
+
+
+def read_usage(document: dict[str, Any]) -> Usage | None:
+    """Return the token counts; values that are not natural numbers count as not given."""
+    usage = document.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def chunk(document: dict[str, Any], text: object, finish_reason: object) -> CompletionChunk:
+    """Return a chunk from members that may be missing or null."""
+    if not isinstance(text, str | None) or not isinstance(finish_reason, str | None):
+        raise FormatError("text or finish reason of a wrong type")
+    return CompletionChunk(text or "", finish_reason, read_usage(document))

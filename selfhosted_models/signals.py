@@ -1,0 +1,6 @@
+"""What higher apps may say about a deployment, without this one knowing them."""
+
+from django.dispatch import Signal
+
+#: Sent by `ModelDeployment.clean()` with `deployment`; a receiver refuses by `ValidationError`.
+deployment_cleaning = Signal()

@@ -1,0 +1,76 @@
+"""Server-sent events, taken apart: pure, incremental, bounded.
+
+Source: HTML standard, section 9.2 (server-sent events), 9.2.6 for the grammar.
+"""
+
+import re
+
+MAX_LINE_BYTES = 256 * 1024
+MAX_EVENT_BYTES = 1024 * 1024
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class EventTooLarge(ValueError):
+    """A line or an event is over its limit."""
+
+
+class EventSplitter:
+    """Turns bytes, cut anywhere, into the `data` of whole events.
+
+    Lines may end in LF, CR or CRLF; comments and the `event`, `id` and `retry` fields are passed
+    over; several `data` lines are joined by a newline. Bytes are decoded by nobody here, so a
+    character cut in two is whole again in the event.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self._is_first_line = True
+
+    def feed(self, part: bytes) -> list[bytes]:
+        """Return the data of the events that `part` completes.
+
+        Raises:
+            EventTooLarge: A line is over 256 KiB, or an event over 1 MiB.
+        """
+        lines = _LINE_END.split(self._rest + part)
+        self._rest = lines.pop()
+        # A CR at the very end may be the first half of a CRLF: wait for the byte after it.
+        if part.endswith(b"\r") and not self._rest and lines:
+            self._rest = lines.pop() + b"\r"
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise EventTooLarge("line")
+        return [data for line in lines if (data := self._take(line)) is not None]
+
+    def flush(self) -> list[bytes]:
+        """Return the event the stream ended in, for servers that leave out the last blank line."""
+        line, self._rest = self._rest.removesuffix(b"\r"), b""
+        ended = [self._take(line), self._take(b"")]
+        return [data for data in ended if data is not None]
+
+    def _take(self, line: bytes) -> bytes | None:
+        if len(line) > MAX_LINE_BYTES:
+            raise EventTooLarge("line")
+        if self._is_first_line:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+            self._is_first_line = False
+        if not line:
+            return self._dispatch()
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            value = value.removeprefix(b" ")
+            self._data_bytes += len(value) + 1
+            if self._data_bytes > MAX_EVENT_BYTES:
+                raise EventTooLarge("event")
+            self._data.append(value)
+        return None
+
+    def _dispatch(self) -> bytes | None:
+        if not self._data:
+            return None
+        data = b"\n".join(self._data)
+        self._data = []
+        self._data_bytes = 0
+        return data

@@ -1,0 +1,71 @@
+"""What holds for every definition and whatever callers send."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prompts.errors import ContextTooLong
+from prompts.registry import PromptRegistry
+from prompts.render import render
+from selfhosted_models.serving_formats.base import Completion
+
+PIECES = ["<|fim_suffix|>", "<|fim_", "middle|>", "[SUFFIX]", "[INST", "]", "<", "<s>", "</PREFIX>"]
+PIECES += [
+    "<PRE>",
+    "<｜fim▁hole｜>",
+    "<|im_end|>",
+    "{{7*7}}",
+    "x = 1\n",
+    "漢字",
+    "é",
+    "word " * 300,
+]
+code = st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=50)
+NAMES = ("prefix", "suffix", "context", "file_name", "language", "instruction")
+some_inputs = st.fixed_dictionaries(dict.fromkeys(NAMES, code))
+talks = st.lists(code, min_size=1, max_size=6).map(
+    lambda texts: [
+        {"role": "assistant" if number % 2 else "user", "content": text}
+        for number, text in enumerate(texts)
+    ]
+)
+
+
+def whole_text(completion: Completion) -> str:
+    if completion.text is not None:
+        return completion.text
+    return "\n".join(message.content for message in completion.messages)
+
+
+@given(inputs=some_inputs, talk=talks, data=st.data())
+def test_anything_renders_within_the_budget_and_adds_no_control_token(
+    registry: PromptRegistry, inputs: dict[str, str], talk: list[object], data: st.DataObject
+) -> None:
+    definition = data.draw(st.sampled_from(list(registry)))
+    limit = definition.budget_tokens or 100_000
+    empty_talk = [{**each, "content": ""} for each in talk if isinstance(each, dict)]
+    empty = render(definition, {**dict.fromkeys(inputs, ""), "messages": empty_talk})
+
+    rendered = render(definition, {**inputs, "messages": talk})
+
+    assert rendered.input_tokens <= limit
+    for token in definition.control_tokens.tokens:
+        assert whole_text(rendered.completion).count(token) == whole_text(empty.completion).count(
+            token
+        )
+
+
+@given(inputs=some_inputs, context_tokens=st.integers(1, 4000), data=st.data())
+def test_anything_fits_a_known_context_or_is_refused(
+    registry: PromptRegistry, inputs: dict[str, str], context_tokens: int, data: st.DataObject
+) -> None:
+    prompt = data.draw(st.sampled_from(["code_completions", "code_generations"]))
+    variant = data.draw(st.sampled_from(registry.variants(prompt)))
+    definition = registry.find(prompt, [variant])
+
+    try:
+        rendered = render(definition, inputs, context_tokens=context_tokens)
+    except ContextTooLong as error:
+        assert error.needed_tokens > error.limit_tokens  # noqa: PT017 - either end is right
+    else:
+        output_tokens = rendered.completion.sampling.max_output_tokens
+        assert rendered.input_tokens + output_tokens <= context_tokens
