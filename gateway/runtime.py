@@ -128,9 +128,13 @@ class Runtime:
         While the database cannot be read, what is held goes on serving.
         """
         try:
-            self.snapshot = await asyncio.to_thread(self._next_snapshot)
+            snapshot = await asyncio.to_thread(self._next_snapshot)
         except DatabaseError as error:
             log.warning("configuration.unreadable", error=type(error).__name__)
+            return
+        if snapshot is not self.snapshot:
+            self.snapshot = snapshot
+            log.info("configuration.loaded", version=snapshot.version)
 
     def _next_snapshot(self) -> ServingSnapshot:
         """Runs in a thread: the ORM blocks."""
@@ -142,9 +146,7 @@ class Runtime:
         if configuration.digest() == self.snapshot.version:
             return self.snapshot
         box = SecretBox(self.options.encryption_keys)
-        snapshot = build_snapshot(configuration, self.snapshot.prompts, box)
-        log.info("configuration.loaded", version=snapshot.version)
-        return snapshot
+        return build_snapshot(configuration, self.snapshot.prompts, box)
 
     async def _keep_snapshot_fresh(self) -> None:
         """Poll, or come at once when a change is announced; each worker a little apart."""

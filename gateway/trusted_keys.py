@@ -105,11 +105,15 @@ class IssuerKeys:
     async def find(self, issuer: str, key_id: str) -> RSAPublicKey | None:
         """Return the key; an unknown id causes one fetch, at most every 30 s per issuer."""
         keys = self._issuers[issuer]
-        if key_id not in keys.by_id and self._may_force(keys):
-            async with keys.lock:  # those who come while one fetches take what it found
-                if key_id not in keys.by_id and self._may_force(keys):
-                    await self._refresh(keys)
+        if key_id not in keys.by_id and (keys.lock.locked() or self._may_force(keys)):
+            # Shielded: who leaves does not take along the fetch that others wait for.
+            await asyncio.shield(self._fetch_for(keys, key_id))
         return keys.by_id.get(key_id)
+
+    async def _fetch_for(self, keys: _IssuerKeys, key_id: str) -> None:
+        async with keys.lock:  # those who come while one fetches take what it found
+            if key_id not in keys.by_id and self._may_force(keys):
+                await self._refresh(keys)
 
     def _may_force(self, keys: _IssuerKeys) -> bool:
         return self._now() - keys.tried_at >= FORCED_FETCH_EVERY_S

@@ -40,7 +40,9 @@ _DENIED = tuple(
     )
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_HOST = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+_NETLOC = re.compile(r"(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]|[^][:%]+)(:(0*[1-9][0-9]*)?)?")
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rf"^(?=[A-Za-z0-9]){_LABEL}(\.{_LABEL})*(?<=[A-Za-z0-9])$")
 _BASE_PATH = re.compile(r"^(/[A-Za-z0-9._~-]+)*$")
 
 
@@ -89,6 +91,10 @@ def parse_endpoint(url: str) -> Endpoint:
         raise EndpointRefused("The URL must begin with http:// or https:// and name a host.")
     if "@" in parts.netloc:
         raise EndpointRefused("Leave the user and password out of the URL: use the API key field.")
+    if not _NETLOC.fullmatch(parts.netloc):
+        raise EndpointRefused(
+            "Write host and port as in http://10.0.4.11:8000 or http://[fd00::1]."
+        )
     if "?" in url or "#" in url:
         raise EndpointRefused("Leave the part from ? or # on out of the URL.")
     path = parts.path.removesuffix("/")
@@ -106,7 +112,7 @@ def _canonical_host(host: str) -> str:
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
-        if not _HOST.match(host):
+        if not _HOST.match(host) or host.replace(".", "").isdigit():  # clients look up no number
             raise EndpointRefused("The host of the URL is not a name or an IP address.") from None
         return host.lower()
 

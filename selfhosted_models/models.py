@@ -85,7 +85,7 @@ class ModelDeployment(models.Model):
     )
     model_identifier = models.CharField(
         max_length=255,
-        help_text="The name the server expects in requests; GET <endpoint>/models lists it.",
+        help_text="The name the server expects in requests; it lists its names at /models.",
     )
     api_key_ciphertext = models.TextField(blank=True, editable=False)
     api_key_hint = models.CharField(max_length=4, blank=True, editable=False)

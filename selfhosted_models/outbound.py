@@ -77,12 +77,13 @@ class UpstreamStream:
         """
         splitter = EventSplitter()
         parts = aiter(_stream_of(self._response))
+        # Kept while an event is unfinished, so that dripping bytes do not feed the clock.
         deadline, clock = first_event_by, "the first event"
         stream_bytes = 0
         while True:
             if self._ends_at < deadline:
                 deadline, clock = self._ends_at, "the end of the answer"
-            part = await self._next_part(parts, deadline, clock)
+            part = await _next_part(parts, deadline, self._hop, clock)
             if part is None:
                 events = splitter.flush()
             else:
@@ -101,26 +102,6 @@ class UpstreamStream:
                 return
             if events:
                 deadline, clock = self._now() + self._clocks.idle_s, "the next event"
-
-    async def _next_part(
-        self, parts: AsyncIterator[bytes], deadline: float, clock: str
-    ) -> bytes | None:
-        """Return the next bytes, None at the end.
-
-        `deadline` is kept while an event is unfinished, so dripping bytes do not feed the clock.
-        """
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await anext(parts, None)
-        except TimeoutError as exc:
-            raise UpstreamTimeout(
-                f"{self._hop} did not send {clock} in time: it may be overloaded or still loading "
-                "its model; raise the deployment's time-outs if it is only slow."
-            ) from exc
-        except _TRANSPORT_ERRORS as exc:
-            raise UpstreamTruncated(
-                f"{self._hop} broke the connection in the middle of its answer: see its own log."
-            ) from exc
 
     async def aclose(self) -> None:
         """Close the connection unless the answer was read to its end, and free its slot."""
@@ -192,26 +173,20 @@ class OutboundDoor:
             EndpointRefused: The URL policy forbids the address.
             UpstreamError: One of its leaves.
         """
-        ends_at = asyncio.get_running_loop().time() + clocks.total_s
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + clocks.total_s
         response = await self._send(request, clocks, headers_by)
         try:
             _require_success(response, request.hop)
             body = bytearray()
-            async with asyncio.timeout_at(ends_at):
-                async for part in _stream_of(response):
-                    body += part
-                    if len(body) > max_bytes:
-                        raise UpstreamProtocolError(f"{request.hop} sent an oversized answer.")
+            parts = aiter(_stream_of(response))
+            by = min(loop.time() + clocks.idle_s, ends_at)
+            while (part := await _next_part(parts, by, request.hop, "its answer")) is not None:
+                body += part
+                if len(body) > max_bytes:
+                    raise UpstreamProtocolError(f"{request.hop} sent an oversized answer.")
+                by = min(loop.time() + clocks.idle_s, ends_at)
             return bytes(body)
-        except TimeoutError as exc:
-            raise UpstreamTimeout(
-                f"{request.hop} did not finish its answer in time: raise the total time-out of the "
-                "deployment if it is only slow."
-            ) from exc
-        except _TRANSPORT_ERRORS as exc:
-            raise UpstreamTruncated(
-                f"{request.hop} broke the connection in the middle of its answer: see its own log."
-            ) from exc
         finally:
             await response.aclose()
 
@@ -236,6 +211,24 @@ class OutboundDoor:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
+
+
+async def _next_part(
+    parts: AsyncIterator[bytes], deadline: float, hop: str, awaited: str
+) -> bytes | None:
+    """Return the next bytes of an answer, None at its end; `deadline` is of the loop's clock."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(parts, None)
+    except TimeoutError as exc:
+        raise UpstreamTimeout(
+            f"{hop} did not send {awaited} in time: it may be overloaded or still loading its "
+            "model; raise the deployment's time-outs if it is only slow."
+        ) from exc
+    except _TRANSPORT_ERRORS as exc:
+        raise UpstreamTruncated(
+            f"{hop} broke the connection in the middle of its answer: see its own log."
+        ) from exc
 
 
 #: What transports raise: httpx's errors, and those of aiohttp that slip through unrenamed.

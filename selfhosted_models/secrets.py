@@ -63,7 +63,7 @@ class SecretBox:
         """
         try:
             owner, value = json.loads(self._fernet.decrypt(token.encode()))
-        except InvalidToken as exc:
+        except (InvalidToken, TypeError, ValueError) as exc:  # the latter: something else's token
             raise SecretUnavailable(
                 "A stored key cannot be decrypted: restore the ENCRYPTION_KEYS it was saved with, "
                 "or enter the key again."

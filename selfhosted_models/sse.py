@@ -35,10 +35,11 @@ class EventSplitter:
         Raises:
             EventTooLarge: A line is over 256 KiB, or an event over 1 MiB.
         """
-        lines = _LINE_END.split(self._rest + part)
+        text = self._rest + part
+        lines = _LINE_END.split(text)
         self._rest = lines.pop()
         # A CR at the very end may be the first half of a CRLF: wait for the byte after it.
-        if part.endswith(b"\r") and not self._rest and lines:
+        if text.endswith(b"\r"):
             self._rest = lines.pop() + b"\r"
         if len(self._rest) > MAX_LINE_BYTES:
             raise EventTooLarge("line")

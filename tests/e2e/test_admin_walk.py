@@ -1,0 +1,108 @@
+"""An instance admin registers a model server in the browser, assigns it, and sees it answer."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.callers import CHAT
+from tests.e2e.conftest import Site
+from tests.fakes.model_server import Script
+
+PASSWORD = "a long pass phrase"
+
+
+@pytest.fixture(scope="module")
+def admin_url(site: Site) -> str:
+    site.gateway.manage(
+        "shell",
+        "-c",
+        "from django.contrib.auth import get_user_model as u;"
+        f"u().objects.create_superuser('admin', password={PASSWORD!r})",
+    )
+    return f"{site.url}/admin/"
+
+
+async def _log_in(page: Page, admin_url: str) -> None:
+    await page.goto(admin_url)
+    await page.fill("#id_username", "admin")
+    await page.fill("#id_password", PASSWORD)
+    await page.click("input[type=submit]")
+    await expect(page.locator("h1", has_text="Configuration")).to_be_visible()
+
+
+async def _add_deployment(page: Page, admin_url: str, site: Site, name: str, family: str) -> None:
+    await page.goto(f"{admin_url}selfhosted_models/modeldeployment/add/")
+    await page.fill("#id_name", name)
+    await page.select_option("#id_family", family)
+    await page.select_option("#id_serving_format", "openai_chat")
+    await page.fill("#id_endpoints", site.models.endpoint)
+    await page.fill("#id_model_identifier", "fake-model")
+    await page.fill("#id_api_key", "sk-browser-canary-0123456789")
+    await page.click("input[name=_save]")
+
+
+async def test_from_nothing_to_an_answer(site: Site, admin_url: str, page: Page) -> None:
+    site.models.answer_with(Script())
+    await _log_in(page, admin_url)
+
+    await _add_deployment(page, admin_url, site, "browser-gpu", "mixtral-8x7b-instruct")
+    await expect(page.locator(".messagelist")).to_contain_text("was added successfully")
+    await page.goto(f"{admin_url}feature_config/featuresetting/duo_chat/change/")
+    before = site.gateway.configuration()
+    await page.select_option(
+        "#id_answered_by",
+        label="browser-gpu (Mixtral 8x7B Instruct: to be evaluated)",
+    )
+    await page.click("input[name=_save]")
+    await expect(page.locator(".messagelist")).to_contain_text("changed successfully")
+    await _until_served(site, before)
+    response = site.post(CHAT)
+
+    assert response.json()["choices"][0]["message"]["content"] == "Hello, world!"
+    assert site.gateway.finished(response.headers["X-Request-ID"])["deployment"] == "browser-gpu"
+    assert site.models.exchanges[-1].headers["authorization"].endswith("canary-0123456789")
+
+
+async def test_a_family_that_is_not_supported_is_not_offered(
+    site: Site, admin_url: str, page: Page
+) -> None:
+    await _log_in(page, admin_url)
+    await _add_deployment(page, admin_url, site, "browser-mistral", "mistral-7b")
+
+    await page.goto(f"{admin_url}feature_config/featuresetting/code_completions/change/")
+
+    options = await page.locator("#id_answered_by option").all_inner_texts()
+    assert options[:2] == ["Unassigned: no choice yet", "Inactive: refused to everyone"]
+    assert not [option for option in options if "browser-mistral" in option]
+
+
+async def test_an_inactive_feature_is_refused(site: Site, admin_url: str, page: Page) -> None:
+    await _log_in(page, admin_url)
+    await page.goto(f"{admin_url}feature_config/featuresetting/duo_chat/change/")
+    before = site.gateway.configuration()
+
+    await page.select_option("#id_answered_by", "inactive")
+    await page.click("input[name=_save]")
+    await _until_served(site, before)
+    response = site.post(CHAT)
+    site.gateway.apply([], {"duo_chat": ["fake"]})
+
+    assert response.status_code == 403
+    assert response.json()["error"]["code"] == "feature_inactive"
+
+
+async def test_the_key_never_comes_back(site: Site, admin_url: str, page: Page) -> None:
+    await _log_in(page, admin_url)
+    await _add_deployment(page, admin_url, site, "browser-key", "general")
+
+    await page.click("text=browser-key")
+    html = await page.content()
+
+    assert "canary" not in html
+    assert "A key ending in 6789 is stored" in html
+
+
+async def _until_served(site: Site, before: str) -> None:
+    for _ in range(100_000):
+        if site.gateway.configuration() != before:
+            return
+    raise AssertionError("the gateway did not take the change")

@@ -1,0 +1,67 @@
+"""One function per model, each row valid by default; arguments replace what a test cares about."""
+
+import itertools
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from feature_config.catalogue import Feature
+from feature_config.models import FeatureSetting
+from selfhosted_models.endpoints import parse_endpoint
+from selfhosted_models.families import ModelFamily
+from selfhosted_models.models import ModelDeployment
+from selfhosted_models.serving import ServingConfig
+
+_numbers = itertools.count(1)
+
+
+def build_deployment(*, api_key: str = "", **overrides: Any) -> ModelDeployment:
+    """Return a deployment that is not saved. Each has a name of its own."""
+    fields: dict[str, Any] = {
+        "name": f"deployment-{next(_numbers)}",
+        "family": ModelFamily.CODEGEMMA_7B_IT,
+        "serving_format": "openai_chat",
+        "endpoints": ["http://10.0.4.11:8000/v1"],
+        "model_identifier": "some-model",
+    }
+    deployment = ModelDeployment(**{**fields, **overrides})
+    if api_key:
+        deployment.set_api_key(api_key)
+    return deployment
+
+
+def make_deployment(*, api_key: str = "", **overrides: Any) -> ModelDeployment:
+    """Return a stored deployment: CodeGemma 7B IT, which every feature takes."""
+    deployment = build_deployment(api_key=api_key, **overrides)
+    deployment.save()
+    return deployment
+
+
+def setting_of(feature: Feature) -> FeatureSetting:
+    """Return the row of a feature, as it is stored now."""
+    return FeatureSetting.objects.get(pk=feature)
+
+
+def assign(feature: Feature, *deployments: ModelDeployment) -> FeatureSetting:
+    """Let `deployments` answer `feature`, first choice first; none leaves it unassigned."""
+    setting = setting_of(feature)
+    setting.assign(deployments)
+    return setting
+
+
+def make_admin(**overrides: Any) -> User:
+    """Return an instance admin, for `Client.force_login`; no password is set."""
+    fields = {"username": f"admin-{next(_numbers)}", "is_staff": True, "is_superuser": True}
+    return User.objects.create(**{**fields, **overrides})
+
+
+def make_serving(**overrides: Any) -> ServingConfig:
+    """Return the snapshot of a deployment without storing one."""
+    fields: dict[str, Any] = {
+        "deployment": "codegemma",
+        "family": ModelFamily.CODEGEMMA_7B_IT,
+        "serving_format": "openai_chat",
+        "endpoints": (parse_endpoint("http://10.0.4.11:8000/v1"),),
+        "model_identifier": "some-model",
+    }
+    return ServingConfig(**{**fields, **overrides})

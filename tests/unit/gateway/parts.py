@@ -1,0 +1,172 @@
+"""The gateway's parts, put together by hand on injected transports and clocks."""
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import httpx
+import orjson
+from cryptography.fernet import Fernet
+
+from feature_config.catalogue import Feature
+from feature_config.resolution import FeatureRoute
+from gateway.auth import TokenVerifier
+from gateway.model_metadata import ModelMetadataPolicy
+from gateway.runtime import Runtime, RuntimeSettings
+from gateway.snapshot import ServingSnapshot
+from gateway.trusted_keys import IssuerKeys, IssuerSource, OwnKeys
+from prompts.loader import load_definitions
+from prompts.registry import PromptRegistry
+from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
+from selfhosted_models.families import ModelFamily
+from selfhosted_models.outbound import OutboundDoor
+from selfhosted_models.secrets import Secret
+from selfhosted_models.serving import ServingConfig
+from tests.fakes.gitlab import DISCOVERY_PATH, KEYS_PATH, SERVICE_NAME, public_jwk, rsa_key
+from tests.unit.gateway.signing import ISSUER, OWN_KEY
+
+Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
+
+ENCRYPTION_KEY = Fernet.generate_key().decode()
+OWN_KEYS = OwnKeys(rsa_key(OWN_KEY))
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Instance:
+    """A GitLab instance behind an injected transport.
+
+    Attributes:
+        issuer: Its base URL, and the issuer of its tokens.
+        keys: What its key set holds.
+        jwks_uri: What its discovery document says.
+        fault: Raised, or returned, in place of the key set.
+        requests: URLs asked for, oldest first.
+    """
+
+    def __init__(self, issuer: str = ISSUER, keys: Iterable[Any] | None = None) -> None:
+        self.issuer = issuer
+        self.keys = [public_jwk(0)] if keys is None else [*keys]
+        self.jwks_uri: Any = issuer + KEYS_PATH
+        self.fault: Exception | httpx.Response | None = None
+        self.requests: list[str] = []
+
+    @property
+    def fetches(self) -> int:
+        """How often its key set was asked for."""
+        return sum(not url.endswith(DISCOVERY_PATH) for url in self.requests)
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        url = str(request.url)
+        self.requests.append(url)
+        if url == self.issuer + DISCOVERY_PATH:
+            return httpx.Response(
+                200, content=orjson.dumps({"issuer": self.issuer, "jwks_uri": self.jwks_uri})
+            )
+        if isinstance(self.fault, Exception):
+            raise self.fault
+        return self.fault or httpx.Response(200, json={"keys": self.keys})
+
+
+def door(handler: Any) -> OutboundDoor:
+    return OutboundDoor(UrlPolicy(), transport=httpx.MockTransport(handler))
+
+
+def source(issuer: str = ISSUER, *, url: str = "", is_key_set: bool = False) -> IssuerSource:
+    return IssuerSource(issuer, parse_endpoint(url or issuer), is_key_set=is_key_set)
+
+
+def verifier(
+    instance: Instance | None = None,
+    *,
+    own_keys: OwnKeys = OWN_KEYS,
+    sources: Sequence[IssuerSource] | None = None,
+    clock: Clock | None = None,
+) -> TokenVerifier:
+    """Return a verifier that trusts `instance`; wall time is the process's (see time_machine)."""
+    return TokenVerifier(
+        issuer_keys(instance, sources=sources, clock=clock), own_keys, SERVICE_NAME, time.time
+    )
+
+
+def issuer_keys(
+    instance: Instance | None = None,
+    *,
+    sources: Sequence[IssuerSource] | None = None,
+    clock: Clock | None = None,
+) -> IssuerKeys:
+    instance = instance or Instance()
+    trusted = [source(instance.issuer)] if sources is None else sources
+    return IssuerKeys(trusted, door(instance), clock or Clock())
+
+
+@functools.cache
+def prompts() -> PromptRegistry:
+    return load_definitions().registry
+
+
+def serving(name: str = "codegemma-gpu1", **changes: Any) -> ServingConfig:
+    """Return a deployment; `endpoints` are URLs and `api_key` is text."""
+    urls = changes.pop("endpoints", ["http://10.0.4.11:8000/v1"])
+    key = changes.pop("api_key", "key-stored")
+    values: dict[str, Any] = {
+        "family": ModelFamily.CODEGEMMA_7B_IT,
+        "serving_format": "openai_text",
+        "model_identifier": "codegemma-7b-it",
+        "endpoints": tuple(map(parse_endpoint, urls)),
+        "api_key": Secret(key) if key else None,
+    }
+    return ServingConfig(deployment=name, **values | changes)
+
+
+def snapshot(
+    deployments: Iterable[ServingConfig] = (),
+    routes: Mapping[Feature, Sequence[str] | None] | None = None,
+) -> ServingSnapshot:
+    """Return a snapshot; a route of None is inactive, a missing one unassigned."""
+    chosen = {feature: FeatureRoute(feature) for feature in Feature}
+    for feature, names in (routes or {}).items():
+        chosen[feature] = FeatureRoute(feature, tuple(names or ()), is_inactive=names is None)
+    return ServingSnapshot(
+        version="0123456789abcdef",
+        deployments={deployment.deployment: deployment for deployment in deployments},
+        routes=chosen,
+        prompts=prompts(),
+    )
+
+
+def runtime(
+    model_server: Handler,
+    serves: ServingSnapshot | None = None,
+    *,
+    policy: ModelMetadataPolicy = ModelMetadataPolicy.REGISTERED,
+    own_keys: OwnKeys = OWN_KEYS,
+) -> Runtime:
+    """Return a runtime whose model servers are all `model_server`; it has no background tasks."""
+    instance = Instance()
+    keys = issuer_keys(instance)
+    return Runtime(
+        options=RuntimeSettings(
+            service_name=SERVICE_NAME,
+            model_metadata=policy,
+            issuers=(source(),),
+            url_policy=UrlPolicy(),
+            own_keys=own_keys,
+            encryption_keys=(ENCRYPTION_KEY,),
+            configuration_poll_s=3600,
+        ),
+        snapshot=snapshot() if serves is None else serves,
+        door=door(model_server),
+        issuer_door=door(instance),
+        verifier=TokenVerifier(keys, own_keys, SERVICE_NAME, time.time),
+        issuer_keys=keys,
+    )
