@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate, post_save
+from django.db.models.signals import post_migrate
 
 
 class FeatureConfigConfig(AppConfig):
@@ -9,9 +9,8 @@ class FeatureConfigConfig(AppConfig):
 
     def ready(self) -> None:
         from feature_config import receivers
-        from selfhosted_models.models import ModelDeployment
-        from selfhosted_models.signals import deployment_cleaning
+        from selfhosted_models.signals import deployment_cleaning, families_saved
 
         post_migrate.connect(receivers.add_missing_settings, sender=self)
         deployment_cleaning.connect(receivers.refuse_unsupported_family)
-        post_save.connect(receivers.copy_family, sender=ModelDeployment)
+        families_saved.connect(receivers.copy_families)

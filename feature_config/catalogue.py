@@ -161,6 +161,8 @@ WIRE_PROMPTS: Mapping[str, WirePrompt] = MappingProxyType(
         for feature, facts in FEATURES.items()
         if facts.wire_prompt_id
     }
+    # The feature's own folder holds the plain conversation; the agent's prompt stands beside it.
+    | {"chat/react": WirePrompt("chat_react", Feature.DUO_CHAT, "duo_chat")}
     | {
         prompt_id: WirePrompt(prompt_id.replace("/", "_").removeprefix("chat_"), feature, scope)
         for prompt_id, feature, scope in _FURTHER_WIRE_PROMPTS

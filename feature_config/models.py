@@ -1,7 +1,8 @@
 """The choice: which deployment answers each feature."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -83,8 +84,9 @@ class FeatureSetting(models.Model):
             check_cell(Feature(self.feature), deployment)
         with transaction.atomic():
             self.choices.all().delete()
+            # The families are read anew there: a colleague may have changed one meanwhile.
             FeatureChoice.objects.bulk_create(
-                FeatureChoice(setting=self, position=position, deployment=item, family=item.family)
+                FeatureChoice(setting=self, position=position, deployment=item)
                 for position, item in enumerate(deployments)
             )
             self.is_inactive = False
@@ -96,6 +98,29 @@ class FeatureSetting(models.Model):
             self.choices.all().delete()
             self.is_inactive = True
             self.save()
+
+
+class FeatureChoiceQuerySet(models.QuerySet["FeatureChoice"]):
+    """Keeps the copied family true whichever way rows are written."""
+
+    def bulk_create(self, objs: Iterable["FeatureChoice"], *args: Any, **kwargs: Any) -> Any:
+        choices = list(objs)
+        families = _families(choice.deployment_id for choice in choices)
+        for choice in choices:
+            choice.family = families[choice.deployment_id]
+        return super().bulk_create(choices, *args, **kwargs)
+
+    def update(self, **kwargs: Any) -> int:
+        chosen = kwargs.get("deployment", kwargs.get("deployment_id"))
+        if chosen is not None:
+            deployment_id = getattr(chosen, "pk", chosen)
+            kwargs["family"] = _families([deployment_id])[deployment_id]
+        return super().update(**kwargs)
+
+
+def _families(deployment_ids: Iterable[UUID]) -> dict[UUID, str]:
+    rows = ModelDeployment.objects.filter(pk__in=list(deployment_ids))
+    return dict(rows.values_list("pk", "family"))
 
 
 class FeatureChoice(models.Model):
@@ -110,9 +135,15 @@ class FeatureChoice(models.Model):
         help_text="The deployment's, copied so that the database itself can refuse a cell.",
     )
 
+    objects = FeatureChoiceQuerySet.as_manager()
+
     class Meta:
         ordering: ClassVar = ["setting", "position"]
         constraints: ClassVar = [
+            models.CheckConstraint(
+                name="feature_config_choice_family_known",
+                condition=models.Q(family__in=[family.value for family in ModelFamily]),
+            ),
             models.UniqueConstraint(
                 name="feature_config_choice_position_once", fields=["setting", "position"]
             ),
@@ -132,7 +163,7 @@ class FeatureChoice(models.Model):
         return f"{self.setting_id} {self.position}: {self.deployment}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        self.family = self.deployment.family
+        self.family = _families([self.deployment_id])[self.deployment_id]
         super().save(*args, **kwargs)
 
     def clean(self) -> None:

@@ -1,6 +1,8 @@
 """What this app does when something changes below it."""
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 
@@ -39,8 +41,9 @@ def refuse_unsupported_family(*, deployment: ModelDeployment, **_: Any) -> None:
         )
 
 
-def copy_family(*, instance: ModelDeployment, **_: Any) -> None:
+def copy_families(*, deployment_ids: Sequence[UUID], **_: Any) -> None:
     """Keep the choices' copy of the family true, so that their database constraint can judge it."""
-    FeatureChoice.objects.filter(deployment=instance).exclude(family=instance.family).update(
-        family=instance.family
-    )
+    deployments = ModelDeployment.objects.filter(pk__in=deployment_ids)
+    for deployment_id, family in deployments.values_list("pk", "family"):
+        stale = FeatureChoice.objects.filter(deployment_id=deployment_id).exclude(family=family)
+        stale.update(family=family)

@@ -18,6 +18,7 @@ from gateway.views import code, health, openai, prompts, user_tokens
 MAX_JSON_DEPTH = 64
 MAX_ECHOED_CHARS = 256
 _SECRET_FIELDS = {"model_api_key", "api_key"}
+_TOO_DEEP = f"The JSON is nested deeper than {MAX_JSON_DEPTH} levels: send it flatter."
 
 
 class StrictJsonParser(Parser):
@@ -27,6 +28,8 @@ class StrictJsonParser(Parser):
         try:
             document = orjson.loads(request.body)
         except orjson.JSONDecodeError as error:
+            if error.msg == "depth limit exceeded":  # orjson's own, at 1024 levels
+                raise RequestMalformed(_TOO_DEEP) from error
             item = {
                 "type": "json_invalid",
                 "loc": ["body", error.pos],
@@ -36,9 +39,7 @@ class StrictJsonParser(Parser):
             }
             raise RequestInvalid([item], code="json_invalid") from error
         if _is_deeper_than(document, MAX_JSON_DEPTH):
-            raise RequestMalformed(
-                f"The JSON is nested deeper than {MAX_JSON_DEPTH} levels: send it flatter."
-            )
+            raise RequestMalformed(_TOO_DEEP)
         return document
 
 
@@ -80,9 +81,10 @@ def _wire_item(source: str, item: dict[str, Any]) -> dict[str, Any]:
         shown = None
     if isinstance(shown, str):
         shown = shown[:MAX_ECHOED_CHARS]
-    wire = {"type": item["type"], "loc": loc, "msg": item["msg"], "input": shown}
+    message = item["msg"][:MAX_ECHOED_CHARS]  # some repeat the caller's value in full
+    wire = {"type": item["type"], "loc": loc, "msg": message, "input": shown}
     if "ctx" in item:
-        wire["ctx"] = {name: str(value) for name, value in item["ctx"].items()}
+        wire["ctx"] = {name: str(value)[:MAX_ECHOED_CHARS] for name, value in item["ctx"].items()}
     return wire
 
 

@@ -92,6 +92,8 @@ def decide(
     policy: ModelMetadataPolicy,
 ) -> Decision:
     """Ask the gates in order and stop at the first that is shut."""
+    if policy is ModelMetadataPolicy.IGNORE:
+        caller_model = None  # not read: neither for who answers nor for which prompt
     passed: list[Gate] = []
     gate = "token"
     try:

@@ -7,6 +7,7 @@ here, in order: request id, CORS, authentication, the view, errors, the log even
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any, cast
@@ -94,7 +95,7 @@ class GatewayHandler:
             await _send_answer(response, request, send)
             exchange.finish()
             return
-        request._stream = io.BytesIO(body)
+        request._body = body  # limited here: Django would refuse more than 2.5 MB of it
         work = asyncio.ensure_future(self._serve(request, send))
         leaving = asyncio.ensure_future(receive())
         try:
@@ -113,6 +114,9 @@ class GatewayHandler:
         response = await self._answer(request)
         try:
             await _send_answer(response, request, send)
+        except Exception:  # a bug behind the status: the server logs it and cuts the connection
+            request.exchange.outcome = "internal_error"
+            raise
         finally:
             if isinstance(response, StreamedAnswer):
                 await response.aclose()
@@ -204,7 +208,7 @@ async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send
 
 async def _send_start(status: int, headers: dict[str, str], exchange: Exchange, send: Send) -> None:
     if "X-Process-Time" not in headers:
-        elapsed_s = asyncio.get_running_loop().time() - exchange.started_at
+        elapsed_s = time.monotonic() - exchange.started_at
         headers["X-Process-Time"] = f"{elapsed_s:.6f}"
     raw = [
         (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()

@@ -109,7 +109,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = DATA_DIR / "static"  # empty: see the next line
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
 WHITENOISE_USE_FINDERS = True  # served from the packages: nothing to collect, nothing to forget
 
 SESSION_COOKIE_HTTPONLY = True

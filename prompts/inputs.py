@@ -70,14 +70,14 @@ def _of_type(spec: InputSpec, value: Any) -> Any:
             return ()
         case InputType.LIST, list() | tuple():
             return tuple(value)
+        case InputType.LIST, str():
+            return (value,) if value else ()  # GitLab sends some lists joined into one text
         case InputType.OBJECT, None:
             return {}
         case InputType.OBJECT, Mapping():
             return value
-        case InputType.MESSAGES, None:
-            return _messages(spec, ())
-        case InputType.MESSAGES, list() | tuple():
-            return _messages(spec, value)
+        case InputType.MESSAGES, None | list() | tuple():
+            return _messages(spec, value or ())
         case _:
             raise InputInvalid(spec.name, f"must be of type {spec.type}")
 

@@ -1,6 +1,6 @@
 """Cutting values so that a prompt fits. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prompts.definition import Keep, TruncationRule
@@ -45,11 +45,29 @@ def _cut(value: Any, limit: int, keep: Keep) -> Any:
 
 
 def _drop_items(items: tuple[Any, ...], limit: int, keep: Keep) -> tuple[Any, ...]:
+    """Drop whole items; of the one left, when it is an object, only the end of its longest text.
+
+    What a tool has just found is such an object, and often longer than all there is room for.
+    """
     excess = _tokens_of(items) - limit
     kept = list(items)
     while kept and excess > 0:
-        excess -= _tokens_of(kept.pop(-1 if keep is Keep.START else 0))
+        item = kept.pop(-1 if keep is Keep.START else 0)
+        if not kept and (shorter := _shorten(item, excess)):
+            return (shorter,)
+        excess -= _tokens_of(item)
     return tuple(kept)
+
+
+def _shorten(item: Any, excess: int) -> dict[str, Any] | None:
+    """Return an object with so many tokens less in its longest text, None if that has not them."""
+    texts = {}
+    if isinstance(item, Mapping):
+        texts = {name: text for name, text in item.items() if isinstance(text, str)}
+    name = max(texts, key=lambda name: len(texts[name]), default=None)
+    if name is None or (room := estimate_tokens(texts[name]) - excess) <= 0:
+        return None
+    return {**item, name: cut_to_tokens(texts[name], room)}
 
 
 def _drop_oldest(messages: tuple[Message, ...], limit: int) -> tuple[Message, ...]:

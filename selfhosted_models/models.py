@@ -1,11 +1,12 @@
 """The registry: which model servers the customer runs, and how to reach each."""
 
+import math
 import re
 import uuid
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 
 from selfhosted_models.endpoints import parse_endpoint
@@ -15,7 +16,7 @@ from selfhosted_models.fields import EndpointsField
 from selfhosted_models.secrets import Secret, SecretBox
 from selfhosted_models.serving import ClockOverrides, ServingConfig
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
-from selfhosted_models.signals import deployment_cleaning
+from selfhosted_models.signals import deployment_cleaning, families_saved
 
 MIN_KEY_CHARS_FOR_HINT = 20
 API_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,2000}")
@@ -57,6 +58,16 @@ class ModelDeploymentQuerySet(models.QuerySet["ModelDeployment"]):
     def active(self) -> "ModelDeploymentQuerySet":
         return self.filter(is_active=True)
 
+    def update(self, **kwargs: Any) -> int:
+        """Update as Django does; a change of family is judged by whoever uses the deployments."""
+        if "family" not in kwargs:
+            return super().update(**kwargs)
+        with transaction.atomic():
+            deployment_ids = list(self.values_list("pk", flat=True))
+            updated = super().update(**kwargs)
+            families_saved.send(self.model, deployment_ids=deployment_ids)
+        return updated
+
 
 class ModelDeployment(models.Model):
     """One model, served at one or more endpoints that answer alike."""
@@ -66,6 +77,12 @@ class ModelDeployment(models.Model):
         max_length=100,
         unique=True,
         help_text="What admins call it, e.g. codegemma-gpu1.",
+        validators=[
+            RegexValidator(
+                r"\A[A-Za-z0-9][A-Za-z0-9 ._:/()-]*\Z",
+                "Begin with a letter or digit; then letters, digits, spaces and . _ : / ( ) -",
+            )
+        ],
         error_messages={"unique": "Another deployment has this name: choose a different one."},
     )
     family = models.CharField(
@@ -128,16 +145,18 @@ class ModelDeployment(models.Model):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        # One transaction with the receivers of post_save, so that a rule of another app can still
-        # refuse the change as a whole.
+        # One transaction with the receivers, so that a rule of another app can still refuse the
+        # change as a whole.
         with transaction.atomic():
             super().save(*args, **kwargs)
+            families_saved.send(type(self), deployment_ids=[self.pk])
 
     def clean(self) -> None:
         """Check what spans fields: time-outs in order, and a key that stays with its host."""
-        errors: dict[str, str] = {}
-        first_token_s, total_s = self.first_token_timeout_s, self.total_timeout_s
-        if first_token_s and total_s and first_token_s > total_s:
+        found = {name: getattr(self, name) for name in _TIMEOUT_BOUNDS_S}
+        times_s = {name: value for name, value in found.items() if isinstance(value, int | float)}
+        errors = {name: "Enter a number." for name, value in times_s.items() if math.isnan(value)}
+        if times_s.get("first_token_timeout_s", 0) > times_s.get("total_timeout_s", math.inf):
             errors["total_timeout_s"] = "Must not be shorter than the first token time-out."
         if self._would_send_key_elsewhere():
             errors["endpoints"] = (
@@ -159,7 +178,7 @@ class ModelDeployment(models.Model):
         try:
             known = {parse_endpoint(url).origin for url in urls}
             return any(parse_endpoint(url).origin not in known for url in self.endpoints)
-        except EndpointRefused:
+        except (EndpointRefused, TypeError):  # the latter: an item that is no text
             return True
 
     @property

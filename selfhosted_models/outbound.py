@@ -84,18 +84,15 @@ class UpstreamStream:
             if self._ends_at < deadline:
                 deadline, clock = self._ends_at, "the end of the answer"
             part = await _next_part(parts, deadline, self._hop, clock)
-            if part is None:
-                events = splitter.flush()
-            else:
-                stream_bytes += len(part)
-                if stream_bytes > MAX_STREAM_BYTES:
-                    raise UpstreamProtocolError(f"{self._hop} sent more than a stream may hold.")
-                try:
-                    events = splitter.feed(part)
-                except EventTooLarge as exc:
-                    raise UpstreamProtocolError(
-                        f"{self._hop} sent a {exc} over the size limit: is it a model server?"
-                    ) from exc
+            stream_bytes += len(part or b"")
+            if stream_bytes > MAX_STREAM_BYTES:
+                raise UpstreamProtocolError(f"{self._hop} sent more than a stream may hold.")
+            try:
+                events = splitter.flush() if part is None else splitter.feed(part)
+            except EventTooLarge as exc:
+                raise UpstreamProtocolError(
+                    f"{self._hop} sent a {exc} over the size limit: is it a model server?"
+                ) from exc
             for data in events:
                 yield data
             if part is None:
@@ -196,14 +193,19 @@ class OutboundDoor:
         endpoint = request.endpoint
         if is_ip_literal(endpoint.host):  # a literal never meets the connector's resolver
             self._policy.check(endpoint.host, endpoint.host)
-        outgoing = httpx.Request(
-            request.method,
-            endpoint.url + request.path,
-            headers={"Accept-Encoding": "identity", **(request.headers or {})},
-            content=request.body,
-            # The transport's "pool" clock is the one that spans DNS, TCP and TLS.
-            extensions={"timeout": {"connect": clocks.connect_s, "pool": clocks.connect_s}},
-        )
+        try:
+            outgoing = httpx.Request(
+                request.method,
+                endpoint.url + request.path,
+                headers={"Accept-Encoding": "identity", **(request.headers or {})},
+                content=request.body,
+                # The transport's "pool" clock is the one that spans DNS, TCP and TLS.
+                extensions={"timeout": {"connect": clocks.connect_s, "pool": clocks.connect_s}},
+            )
+        except (httpx.InvalidURL, UnicodeError) as exc:  # e.g. a broken internationalised name
+            raise UpstreamUnreachable(
+                f"{request.hop} cannot be reached: its host is not a name that DNS can hold."
+            ) from exc
         with _named_errors(request.hop):
             async with asyncio.timeout_at(headers_by):
                 return await self._transport.handle_async_request(outgoing)
@@ -326,7 +328,7 @@ def _retry_after_s(value: str | None) -> int | None:
 
 
 def _require_event_stream(response: httpx.Response, hop: str) -> None:
-    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
         raise UpstreamProtocolError(
             f"{hop} did not answer with an event stream: is the endpoint right, and does it end "
             "in /v1?"

@@ -15,7 +15,7 @@ from selfhosted_models.serving import ServingConfig
 _numbers = itertools.count(1)
 
 
-def build_deployment(*, api_key: str = "", **overrides: Any) -> ModelDeployment:
+def build_deployment(*, api_key: Any = "", **overrides: Any) -> ModelDeployment:
     """Return a deployment that is not saved. Each has a name of its own."""
     fields: dict[str, Any] = {
         "name": f"deployment-{next(_numbers)}",
@@ -30,7 +30,7 @@ def build_deployment(*, api_key: str = "", **overrides: Any) -> ModelDeployment:
     return deployment
 
 
-def make_deployment(*, api_key: str = "", **overrides: Any) -> ModelDeployment:
+def make_deployment(*, api_key: Any = "", **overrides: Any) -> ModelDeployment:
     """Return a stored deployment: CodeGemma 7B IT, which every feature takes."""
     deployment = build_deployment(api_key=api_key, **overrides)
     deployment.save()

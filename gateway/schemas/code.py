@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from selfhosted_models.families import WIRE_NAMES
+from selfhosted_models.families import family_of_wire_name
 
 Text255 = Annotated[str, StringConstraints(max_length=255)]
 Trimmed255 = Annotated[str, StringConstraints(max_length=255, strip_whitespace=True)]
@@ -79,7 +79,7 @@ class _CodeRequest(WireModel):
     @classmethod
     def _known_for_provider(cls, name: str | None, info: ValidationInfo) -> str | None:
         provider = info.data.get("model_provider")
-        if name is None or provider not in _SELF_HOSTED_PROVIDERS or name in WIRE_NAMES:
+        if name is None or provider not in _SELF_HOSTED_PROVIDERS or family_of_wire_name(name):
             return name
         raise ValueError(
             f"model {name} is not supported by use case {cls._use_case()} and provider {provider}"

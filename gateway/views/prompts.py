@@ -11,12 +11,15 @@ from gateway.handler import GatewayRequest
 from gateway.model_metadata import CallerModel, ModelMetadataPolicy
 from gateway.schemas.prompts import ModelMetadata, PromptRequest
 from gateway.views.responses import json_response, raw_stream
-from prompts.errors import PromptMissing, VersionConstraintInvalid
-from prompts.registry import variants_for
+from prompts.errors import PromptMissing, VersionConstraintInvalid, VersionUnsatisfied
+from prompts.registry import PromptRegistry, variants_for
 from selfhosted_models.families import family_of_wire_name
 from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS, Clocks
 
 router = Router(tags=["prompts"])
+
+#: Served by a path of their own.
+_AGENT_PROMPTS = {"chat/react"}
 
 #: Older GitLab releases give the connection check 3 seconds in all.
 _CHECK_CLOCKS = Clocks(connect_s=2, first_token_s=3, idle_s=3, total_s=3)
@@ -27,7 +30,9 @@ async def run_prompt(
     request: GatewayRequest, prompt_id: str, payload: Body[PromptRequest]
 ) -> HttpResponseBase:
     exchange, runtime = request.exchange, request.runtime
-    wire_prompt = _find(request, prompt_id, payload)
+    policy = runtime.options.model_metadata
+    metadata = None if policy is ModelMetadataPolicy.IGNORE else payload.model_metadata
+    wire_prompt = _find(runtime.snapshot.prompts, prompt_id, metadata, payload.prompt_version)
     exchange.feature = wire_prompt.feature or ""
     decision = decide(
         runtime.snapshot,
@@ -39,8 +44,8 @@ async def run_prompt(
             denied_detail=f"Unauthorized to access '{prompt_id}'",
             prompt_constraint=payload.prompt_version,
         ),
-        caller_model=_caller_model(payload.model_metadata, runtime.options.model_metadata),
-        policy=runtime.options.model_metadata,
+        caller_model=_caller_model(metadata) if metadata else None,
+        policy=policy,
     )
     candidates, clocks = decision.require(), _clocks(wire_prompt)
     fill = with_inputs(payload.inputs)
@@ -50,32 +55,33 @@ async def run_prompt(
     return json_response(answer.text)
 
 
-def _find(request: GatewayRequest, prompt_id: str, payload: PromptRequest) -> WirePrompt:
+def _find(
+    registry: PromptRegistry, prompt_id: str, metadata: ModelMetadata | None, version: str | None
+) -> WirePrompt:
     """Return the prompt; what does not exist, or not in that version, is told before any scope."""
+    if prompt_id in _AGENT_PROMPTS:
+        raise RequestInvalid(f"Prompt '{prompt_id}' is not supported", code="prompt_not_supported")
     wire_prompt = WIRE_PROMPTS.get(prompt_id)
-    registry = request.runtime.snapshot.prompts
-    metadata = payload.model_metadata
     family = family_of_wire_name(metadata.name) if metadata else None
     is_unknown_family = metadata is not None and family is None
     if wire_prompt is None or is_unknown_family or not registry.has(wire_prompt.prompt):
         raise PathUnknown(f"Prompt '{prompt_id}' not found", code="prompt_missing")
+    variants = registry.variants(wire_prompt.prompt)
     if family is not None and metadata is not None:
-        try:
-            registry.find(
-                wire_prompt.prompt, variants_for(family, metadata.name), payload.prompt_version
-            )
-        except PromptMissing as error:
-            raise PathUnknown(f"Prompt '{prompt_id}' not found", code=error.code) from error
-        except VersionConstraintInvalid as error:
-            raise RequestInvalid("Invalid version constraint", code=error.code) from error
+        variants = variants_for(family, metadata.name)
+    try:
+        registry.find(wire_prompt.prompt, variants, version)
+    except PromptMissing as error:
+        raise PathUnknown(f"Prompt '{prompt_id}' not found", code=error.code) from error
+    except VersionConstraintInvalid as error:
+        raise RequestInvalid("Invalid version constraint", code=error.code) from error
+    except VersionUnsatisfied:
+        if metadata is not None:  # else the gates tell it, of the model that answers
+            raise
     return wire_prompt
 
 
-def _caller_model(
-    metadata: ModelMetadata | None, policy: ModelMetadataPolicy
-) -> CallerModel | None:
-    if metadata is None or policy is ModelMetadataPolicy.IGNORE:
-        return None
+def _caller_model(metadata: ModelMetadata) -> CallerModel:
     return CallerModel(
         name=metadata.name,
         endpoint=str(metadata.endpoint).removesuffix("/"),

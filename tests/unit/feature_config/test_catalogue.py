@@ -75,7 +75,7 @@ chat/epic_reader                epic_reader                     duo_chat        
 chat/merge_request_reader       merge_request_reader            duo_chat                      ask_merge_request
 chat/commit_reader              commit_reader                   duo_chat                      duo_chat
 chat/build_reader               build_reader                    duo_chat                      ask_build
-chat/react                      duo_chat                        duo_chat                      duo_chat
+chat/react                      chat_react                      duo_chat                      duo_chat
 code_suggestions/completions    code_completions                code_completions              complete_code
 code_suggestions/generations    code_generations                code_generations              generate_code
 model_configuration/check       model_configuration_check       -                             complete_code

@@ -1,8 +1,9 @@
 """The gateway's parts, put together by hand on injected transports and clocks."""
 
+import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -170,3 +171,71 @@ def runtime(
         verifier=TokenVerifier(keys, own_keys, SERVICE_NAME, time.time),
         issuer_keys=keys,
     )
+
+
+class ModelServer:
+    """A model server behind an injected transport.
+
+    Attributes:
+        answers: Played one after the other; the last one stays.
+        requests: What it was asked, oldest first.
+    """
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = [*answers]
+        self.requests: list[httpx.Request] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class EventBody(httpx.AsyncByteStream):
+    """The body of a streamed answer, event by event.
+
+    Attributes:
+        steps: Text to send as an event's data, an error to raise, or an event to wait for.
+        is_waiting: Set once an event is waited for.
+        is_closed: Whether the gateway has closed it.
+    """
+
+    def __init__(self, *steps: str | Exception | asyncio.Event) -> None:
+        self.steps = steps
+        self.is_waiting = asyncio.Event()
+        self.is_closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, asyncio.Event):
+                self.is_waiting.set()
+                await step.wait()
+            else:
+                yield f"data: {step}\n\n".encode()
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+def text_event(text: str, finish_reason: str | None = None) -> str:
+    """Return the data of one event of a text completion."""
+    choice = {"index": 0, "text": text, "finish_reason": finish_reason}
+    return orjson.dumps({"choices": [choice]}).decode()
+
+
+def chat_event(text: str, finish_reason: str | None = None) -> str:
+    """Return the data of one event of a chat completion."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
+    return orjson.dumps({"choices": [choice]}).decode()
+
+
+def streamed(body: httpx.AsyncByteStream) -> httpx.Response:
+    return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=body)
+
+
+def text_answer(text: str) -> httpx.Response:
+    return httpx.Response(200, json={"choices": [{"index": 0, "text": text}]})

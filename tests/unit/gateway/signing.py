@@ -1,10 +1,12 @@
 """Tokens, as a GitLab instance or the gateway itself signs them, made without a server."""
 
+import functools
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.fakes.gitlab import INSTANCE_ID, SERVICE_NAME, key_id, rsa_key
 
@@ -12,6 +14,12 @@ ISSUER = "https://gitlab.example.com"
 USER_ID = "user-1c2d"
 OWN_KEY = -1  # signs the gateway's own tokens
 STRANGER = -2  # a key nobody trusts
+
+
+@functools.cache
+def weak_key() -> rsa.RSAPrivateKey:
+    """Return a key that is too short to be trusted."""
+    return rsa.generate_private_key(65537, 1024)  # noqa: S505
 
 
 def claims(**changes: Any) -> dict[str, Any]:

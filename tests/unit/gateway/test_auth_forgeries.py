@@ -12,7 +12,6 @@ import httpx
 import jwt
 import pytest
 import time_machine
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.auth import (
@@ -27,7 +26,16 @@ from gateway.trusted_keys import IssuerKeys
 from tests.fakes.gitlab import INSTANCE_ID, SERVICE_NAME, key_id, public_jwk, rsa_key
 from tests.unit.gateway.conftest import NOW
 from tests.unit.gateway.parts import OWN_KEYS, Clock, Instance, door, source, verifier
-from tests.unit.gateway.signing import ISSUER, OWN_KEY, STRANGER, claims, headers, mint, mint_own
+from tests.unit.gateway.signing import (
+    ISSUER,
+    OWN_KEY,
+    STRANGER,
+    claims,
+    headers,
+    mint,
+    mint_own,
+    weak_key,
+)
 
 OTHER = "https://other.example.com"
 
@@ -147,16 +155,15 @@ async def test_issuers_cannot_sign_for_each_other() -> None:
         await verify(mint(0, iss=OTHER, header=same_id))
 
 
-def weak_jwk(key: rsa.RSAPrivateKey) -> dict[str, Any]:
-    jwk = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+def weak_jwk() -> dict[str, Any]:
+    jwk = jwt.algorithms.RSAAlgorithm.to_jwk(weak_key().public_key(), as_dict=True)
     return {**jwk, "kid": "weak", "use": "sig", "alg": "RS256"}
 
 
 async def test_key_of_1024_bits_is_never_used() -> None:
-    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)
-    instance = Instance(keys=[public_jwk(0), weak_jwk(weak)])
+    instance = Instance(keys=[public_jwk(0), weak_jwk()])
     with pytest.warns(jwt.InsecureKeyLengthWarning):
-        token = jwt.encode(claims(), weak, "RS256", headers={"kid": "weak"})
+        token = jwt.encode(claims(), weak_key(), "RS256", headers={"kid": "weak"})
 
     with pytest.raises(TokenRefused):
         await verifier(instance).verify(token)

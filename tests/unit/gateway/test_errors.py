@@ -199,7 +199,7 @@ def test_wait_that_the_model_server_asked_for_is_passed_on() -> None:
 
 
 def test_list_of_details_becomes_one_line_for_openai() -> None:
-    items = [
+    items: list[dict[str, Any]] = [
         {"type": "missing", "loc": ["body", "model"], "msg": "Field required"},
         {"type": "missing", "loc": ["body", "messages", 0], "msg": "Field required"},
     ]

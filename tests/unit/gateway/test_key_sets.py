@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.trusted_keys import MAX_KEYS, load_own_keys, read_key_set
 from tests.fakes.gitlab import key_id, public_jwk, rsa_key
+from tests.unit.gateway.signing import weak_key
 
 
 def jwk_of(key: rsa.RSAPublicKey | rsa.RSAPrivateKey) -> dict[str, Any]:
@@ -20,8 +21,6 @@ def pem_of(key: Any) -> str:
     return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
-WEAK = rsa.generate_private_key(65537, 1024)
-
 UNFIT: dict[str, Any] = {
     "elliptic curve": {"kty": "EC", "kid": "odd", "crv": "P-256", "x": "AA", "y": "AA"},
     "shared secret": {"kty": "oct", "kid": "odd", "k": "AAAA"},
@@ -30,7 +29,7 @@ UNFIT: dict[str, Any] = {
     "no key id": {name: value for name, value in public_jwk(1).items() if name != "kid"},
     "key id of a wrong type": {**public_jwk(1), "kid": 7},
     "key id with a space": {**public_jwk(1), "kid": "a key"},
-    "1024 bits": jwk_of(WEAK.public_key()),
+    "1024 bits": jwk_of(weak_key().public_key()),
     "private": jwk_of(rsa_key(1)),
     "no modulus": {"kty": "RSA", "kid": "odd", "e": "AQAB"},
     "modulus of a wrong type": {"kty": "RSA", "kid": "odd", "e": "AQAB", "n": 7},
@@ -78,7 +77,7 @@ def test_own_keys_are_read_from_pem_with_line_ends_written_out() -> None:
 
 @pytest.mark.parametrize(
     "pem",
-    [pem_of(WEAK), pem_of(ec.generate_private_key(ec.SECP256R1())), "not a key"],
+    [pem_of(weak_key()), pem_of(ec.generate_private_key(ec.SECP256R1())), "not a key"],
     ids=["1024 bits", "elliptic curve", "no key"],
 )
 def test_unfit_own_key_is_refused(pem: str) -> None:

@@ -2,10 +2,7 @@ import asyncio
 from typing import Any
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.trusted_keys import (
     FORCED_FETCH_EVERY_S,
@@ -15,8 +12,6 @@ from gateway.trusted_keys import (
     IssuerKeys,
     IssuerSource,
     issuer_sources,
-    load_own_keys,
-    read_key_set,
 )
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
@@ -207,9 +202,7 @@ async def test_who_leaves_during_a_fetch_does_not_take_it_along() -> None:
 
 async def test_issuers_are_fetched_apart() -> None:
     instance = Instance()
-    trusted = [
-        source(name, url=f"{ISSUER}/{name}", is_key_set=True) for name in ("one", "two")
-    ]
+    trusted = [source(name, url=f"{ISSUER}/{name}", is_key_set=True) for name in ("one", "two")]
     keys = issuer_keys(instance, sources=trusted)
 
     await keys.find("one", "bad")

@@ -12,12 +12,12 @@ from prompts.registry import PromptRegistry, variants_for
 from prompts.render import render
 from selfhosted_models.families import WIRE_NAMES, ModelFamily, family_of_wire_name
 from selfhosted_models.serving_formats.base import Completion
+from tests.unit.prompts.samples import SAMPLE
 
 PREFIX = "def area(w, h):\n    return "
 SUFFIX = "\n\nprint(area(2, 3))\n"
 CODE = {"prefix": PREFIX, "suffix": SUFFIX, "file_name": "geo/area.py", "language": "python"}
 TALK = [{"role": "user", "content": "What is a runner?"}]
-SAMPLE: dict[str, Any] = {**CODE, "context": "PI = 3", "instruction": "write fib", "messages": TALK}
 
 MISTRAL_STOP = ("[INST]", "[/INST]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]")
 CODEGEMMA_STOP = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_separator|>")
@@ -25,7 +25,9 @@ TAGS_STOP = ("[INST]", "[/INST]", "</PREFIX>", "</SUFFIX>")
 OWN_VARIANTS = ("codestral", "codellama", "deepseekcoder", "gpt", "claude_3")
 
 
-def completion_of(registry: PromptRegistry, prompt: str, variant: str, **inputs: Any) -> Completion:
+def completion_of(
+    registry: PromptRegistry, prompt: str, variant: str, /, **inputs: Any
+) -> Completion:
     return render(registry.find(prompt, [variant]), inputs).completion
 
 

@@ -32,6 +32,8 @@ def test_none_is_the_empty_value_of_its_type(kind: InputType, empty: object) -> 
         (InputType.STRING, "text", "text"),
         (InputType.STRING, 42, "42"),
         (InputType.LIST, ["a", {"b": 1}], ("a", {"b": 1})),
+        (InputType.LIST, "a, b", ("a, b",)),
+        (InputType.LIST, "", ()),
         (InputType.OBJECT, {"a": [1]}, {"a": [1]}),
         (InputType.MESSAGES, [Message("user", "hi")], (Message("user", "hi"),)),
         (
@@ -51,7 +53,7 @@ def test_value_of_the_right_type_is_taken(kind: InputType, value: Any, expected:
         (InputType.STRING, ["text"]),
         (InputType.STRING, True),
         (InputType.STRING, b"text"),
-        (InputType.LIST, "text"),
+        (InputType.LIST, 42),
         (InputType.LIST, {"a": 1}),
         (InputType.OBJECT, []),
         (InputType.MESSAGES, "hi"),

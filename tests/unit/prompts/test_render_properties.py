@@ -1,5 +1,9 @@
 """What holds for every definition and whatever callers send."""
 
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,6 +11,10 @@ from prompts.errors import ContextTooLong
 from prompts.registry import PromptRegistry
 from prompts.render import render
 from selfhosted_models.serving_formats.base import Completion
+from tests.unit.prompts.samples import SAMPLE
+
+#: Inputs that take three characters.
+SHORT = {"limit": "3", "horizon": "6"}
 
 PIECES = ["<|fim_suffix|>", "<|fim_", "middle|>", "[SUFFIX]", "[INST", "]", "<", "<s>", "</PREFIX>"]
 PIECES += [
@@ -22,12 +30,6 @@ PIECES += [
 code = st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=50)
 NAMES = ("prefix", "suffix", "context", "file_name", "language", "instruction")
 some_inputs = st.fixed_dictionaries(dict.fromkeys(NAMES, code))
-talks = st.lists(code, min_size=1, max_size=6).map(
-    lambda texts: [
-        {"role": "assistant" if number % 2 else "user", "content": text}
-        for number, text in enumerate(texts)
-    ]
-)
 
 
 def whole_text(completion: Completion) -> str:
@@ -36,20 +38,37 @@ def whole_text(completion: Completion) -> str:
     return "\n".join(message.content for message in completion.messages)
 
 
-@given(inputs=some_inputs, talk=talks, data=st.data())
+def with_other_texts(value: Any, texts: Iterator[str]) -> Any:
+    """Return a sample of an input with other texts; the roles of messages stay."""
+    match value:
+        case {"role": role}:
+            return {"role": role, "content": next(texts)}
+        case dict():
+            return {name: with_other_texts(item, texts) for name, item in value.items()}
+        case list():
+            return [with_other_texts(item, texts) for item in value]
+        case str():
+            return next(texts)
+        case _:
+            return value
+
+
+@given(texts=st.lists(code, min_size=1, max_size=8), data=st.data())
 def test_anything_renders_within_the_budget_and_adds_no_control_token(
-    registry: PromptRegistry, inputs: dict[str, str], talk: list[object], data: st.DataObject
+    registry: PromptRegistry, texts: list[str], data: st.DataObject
 ) -> None:
     definition = data.draw(st.sampled_from(list(registry)))
     limit = definition.budget_tokens or 100_000
-    empty_talk = [{**each, "content": ""} for each in talk if isinstance(each, dict)]
-    empty = render(definition, {**dict.fromkeys(inputs, ""), "messages": empty_talk})
+    sample = {name: SAMPLE[name] for name in definition.inputs}
+    texts = [text[:900] for text in texts]  # within the limits of all inputs
+    harmless = ["x" if text else "" for text in texts]
 
-    rendered = render(definition, {**inputs, "messages": talk})
+    rendered = render(definition, with_other_texts(sample, cycle(texts)) | SHORT)
+    plain = render(definition, with_other_texts(sample, cycle(harmless)) | SHORT)
 
     assert rendered.input_tokens <= limit
     for token in definition.control_tokens.tokens:
-        assert whole_text(rendered.completion).count(token) == whole_text(empty.completion).count(
+        assert whole_text(rendered.completion).count(token) == whole_text(plain.completion).count(
             token
         )
 

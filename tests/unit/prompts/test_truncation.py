@@ -41,6 +41,23 @@ def test_cap_drops_first_items_of_a_list() -> None:
     assert cap(("one", "two", {"and": "three"}), Keep.END, 3) == ({"and": "three"},)
 
 
+@pytest.mark.parametrize("keep", [Keep.START, Keep.END])
+def test_the_last_object_of_a_list_loses_the_end_of_its_longest_text(keep: Keep) -> None:
+    found = {"a": "it", "b": "x" * 16 + "y" * 160, "n": 7}
+
+    assert cap((found,), keep, 9) == ({**found, "b": "x" * 16},)
+    assert cap((found, {"c": "d"}, found), keep, 9) == ({**found, "b": "x" * 16},)
+
+
+def test_an_object_goes_when_its_longest_text_is_not_enough() -> None:
+    assert cap(({"a": "it", "b": "x"},), Keep.START, 3) == ()
+    assert cap(({"a": 1, "b": [2]},), Keep.START, 1) == ()
+
+
+def test_a_text_in_a_list_goes_whole() -> None:
+    assert cap(("a" * 100,), Keep.START, 5) == ()
+
+
 def test_value_within_its_cap_is_the_very_same() -> None:
     assert cap("abc", Keep.START, 1) == "abc"
 

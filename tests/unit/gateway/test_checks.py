@@ -1,0 +1,103 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.core.checks import CheckMessage
+from pytest_django import Settings
+
+from gateway.checks import check_deployment, check_settings
+from tests.unit.gateway.signing import weak_key
+
+WEAK_KEY = weak_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+#: Check id -> a setting and values that it complains about.
+WRONG: list[tuple[str, str, Any]] = [
+    ("gateway.E001", "ENCRYPTION_KEYS", ["too-short"]),
+    ("gateway.E001", "ENCRYPTION_KEYS", ["SENTINEL\u00e9"]),
+    ("gateway.E001", "ENCRYPTION_KEYS", [""]),
+    ("gateway.E002", "AIGW_GITLAB_URL", "gitlab.example.com"),
+    ("gateway.E002", "AIGW_GITLAB_URL", "ftp://gitlab.example.com"),
+    ("gateway.E002", "AIGW_GITLAB_URL", "https://user:pass@gitlab.example.com"),
+    ("gateway.E003", "GATEWAY_TRUSTED_ISSUERS", ["https://gitlab.example.com"]),
+    ("gateway.E003", "GATEWAY_TRUSTED_ISSUERS", ["issuer=gitlab.example.com"]),
+    ("gateway.E004", "GATEWAY_MODEL_METADATA", "forbid"),
+    ("gateway.E004", "GATEWAY_MODEL_METADATA", ""),
+    ("gateway.E004", "GATEWAY_MODEL_METADATA", "ALLOW"),
+    ("gateway.E005", "UPSTREAM_ALLOWED_CIDRS", ["10.0.0.0/33"]),
+    ("gateway.E005", "UPSTREAM_ALLOWED_CIDRS", ["10.0.0.1/8"]),
+    ("gateway.E005", "UPSTREAM_ALLOWED_CIDRS", ["gpu1"]),
+    ("gateway.E006", "AIGW_SELF_SIGNED_JWT__SIGNING_KEY", "SENTINEL"),
+    ("gateway.E006", "AIGW_SELF_SIGNED_JWT__SIGNING_KEY", WEAK_KEY),
+    ("gateway.E006", "AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", "SENTINEL"),
+    ("gateway.W001", "AIGW_GITLAB_URL", ""),
+]
+
+
+@pytest.fixture(autouse=True)
+def good(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings that no check complains about."""
+    settings.DATA_DIR = tmp_path
+    settings.AIGW_GITLAB_URL = "https://gitlab.example.com/gitlab"
+    return settings
+
+
+def ids(messages: list[CheckMessage]) -> list[str | None]:
+    return [message.id for message in messages]
+
+
+def test_good_settings_pass() -> None:
+    assert check_settings() == []
+    assert check_deployment() == []
+
+
+@pytest.mark.parametrize(("check_id", "name", "value"), WRONG)
+def test_wrong_setting_is_named_with_what_to_do(
+    good: Settings, check_id: str, name: str, value: Any
+) -> None:
+    setattr(good, name, value)
+
+    (message,) = check_settings()
+
+    assert message.id == check_id
+    assert message.hint
+    assert name in f"{message.msg} {message.hint}"
+    assert "SENTINEL" not in message.msg
+
+
+def test_everything_wrong_is_told_at_once(good: Settings) -> None:
+    good.ENCRYPTION_KEYS = ["a", "b"]
+    good.GATEWAY_MODEL_METADATA = "forbid"
+    good.UPSTREAM_ALLOWED_CIDRS = ["x", "10.0.0.0/8", "y"]
+
+    found = ids(check_settings())
+
+    wanted = ["gateway.E001"] * 2 + ["gateway.E004"] + ["gateway.E005"] * 2
+    assert found == wanted
+
+
+@pytest.mark.parametrize("name", ["secret_key", "encryption_key", "signing_key.pem"])
+@pytest.mark.parametrize(("mode", "found"), [(0o600, []), (0o640, ["gateway.E007"])])
+def test_key_file_that_others_can_read_is_told(
+    tmp_path: Path, name: str, mode: int, found: list[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text("a key")
+    os.chmod(path, mode)
+
+    assert ids(check_settings()) == found
+
+
+def test_trusted_issuer_alone_is_enough(good: Settings) -> None:
+    good.AIGW_GITLAB_URL = ""
+    good.GATEWAY_TRUSTED_ISSUERS = ["https://a.example.com=https://a.example.com/keys"]
+
+    assert check_settings() == []
+
+
+def test_short_secret_key_is_not_good_enough_to_run(good: Settings) -> None:
+    good.SECRET_KEY = "x" * 49
+
+    assert ids(check_deployment()) == ["gateway.E008"]
+    assert check_settings() == []
