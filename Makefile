@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 PYTHON ?= python3
+HOST ?= 127.0.0.1
 PORT ?= 8000
 ONCE ?=
 BIN := .venv/bin
@@ -47,8 +48,8 @@ dev: setup ## start the gateway on PORT (8000), restarting it when the code chan
 	$(BIN)/uvicorn gateway.asgi:application --reload --host 127.0.0.1 --port $(PORT)
 
 .PHONY: serve
-serve: setup ## start the gateway on PORT (8000) as in production
-	$(BIN)/python deploy/serve.py --port $(PORT)
+serve: setup ## start the gateway on HOST (127.0.0.1) and PORT (8000) as in production
+	$(BIN)/python deploy/serve.py --host $(HOST) --port $(PORT)
 
 .PHONY: test
 test: setup lint types imports migrations browser ## every check that CI runs

@@ -37,6 +37,9 @@ class FeatureSettingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         return FeatureSettingForm
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        form.apply()
+
     @admin.display(description="feature", ordering="feature")
     def title(self, setting: FeatureSetting) -> str:
         return setting.facts.title

@@ -4,12 +4,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from feature_config.catalogue import Feature, describe_level, support_level
-from feature_config.models import MAX_CHOICES, FeatureSetting
+from feature_config.models import MAX_CHOICES, FeatureSetting, check_choices
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import ModelDeployment
 
 UNASSIGNED = ""
 INACTIVE = "inactive"
+_FALLBACK_HELP = "One request tries two endpoints at most: those of the first choice come first."
 
 
 def usable_deployments(feature: Feature) -> list[ModelDeployment]:
@@ -55,6 +56,7 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields[f"fallback_{number}"] = forms.ChoiceField(
                 label=f"Then, if that cannot be reached ({number})",
                 required=False,
+                help_text=_FALLBACK_HELP if number == 1 else "",
                 initial=str(chosen[number].pk) if len(chosen) > number else UNASSIGNED,
                 choices=[(UNASSIGNED, "Nothing"), *options],
             )
@@ -65,21 +67,16 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
         self._chosen = [self._offered[key] for key in (first, *rest) if key in self._offered]
         if first not in self._offered and self._chosen:
             raise ValidationError("A fallback needs a first choice: choose it under Answered by.")
-        if len(set(self._chosen)) < len(self._chosen):
-            raise ValidationError("A deployment is named twice: name each once.")
+        check_choices(Feature(self.instance.feature), self._chosen)
         return cleaned
 
-    def save(self, commit: bool = True) -> FeatureSetting:
-        """Apply the choice at once; the setting's own verbs do the work in a transaction."""
+    def apply(self) -> None:
+        """Make the choice, by the setting's own verbs."""
         setting: FeatureSetting = self.instance
         if self.cleaned_data["answered_by"] == INACTIVE:
             setting.deactivate()
         else:
             setting.assign(self._chosen)
-        return setting
-
-    def save_m2m(self) -> None:
-        """Nothing is left to save; the admin calls it."""
 
 
 def _level(feature: Feature, deployment: ModelDeployment) -> str:

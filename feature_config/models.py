@@ -39,6 +39,20 @@ def check_cell(feature: Feature, deployment: ModelDeployment) -> None:
         )
 
 
+def check_choices(feature: Feature, deployments: Sequence[ModelDeployment]) -> None:
+    """Pass a list of deployments that may answer `feature`, in this order.
+
+    Raises:
+        ValidationError: As `FeatureSetting.assign`.
+    """
+    if len({deployment.pk for deployment in deployments}) < len(deployments):
+        raise ValidationError("A deployment is named twice: name each once.", code="twice")
+    if len(deployments) > MAX_CHOICES:
+        raise ValidationError(f"At most {MAX_CHOICES} deployments, please.", code="too_many")
+    for deployment in deployments:
+        check_cell(feature, deployment)
+
+
 class FeatureSetting(models.Model):
     """What answers one feature: deployments in order, nothing (inactive), or no choice yet."""
 
@@ -47,9 +61,6 @@ class FeatureSetting(models.Model):
     )
     is_inactive = models.BooleanField(
         "inactive", default=False, help_text="An inactive feature is refused to everyone."
-    )
-    deployments: "models.ManyToManyField[ModelDeployment, FeatureChoice]" = models.ManyToManyField(
-        ModelDeployment, through="FeatureChoice"
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -76,12 +87,7 @@ class FeatureSetting(models.Model):
             ValidationError: A deployment is named twice, is one too many, or is of a family the
                 feature does not support. Nothing is changed then.
         """
-        if len({deployment.pk for deployment in deployments}) < len(deployments):
-            raise ValidationError("A deployment is named twice: name each once.", code="twice")
-        if len(deployments) > MAX_CHOICES:
-            raise ValidationError(f"At most {MAX_CHOICES} deployments, please.", code="too_many")
-        for deployment in deployments:
-            check_cell(Feature(self.feature), deployment)
+        check_choices(Feature(self.feature), deployments)
         with transaction.atomic():
             self.choices.all().delete()
             # The families are read anew there: a colleague may have changed one meanwhile.

@@ -1,15 +1,17 @@
 """Getting an answer from a model server: the request built, the door used, the answer read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
 
+from feature_config.errors import DeploymentMissing
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
+from prompts.errors import PromptError
 from prompts.render import RenderedPrompt, render
 from selfhosted_models.endpoints import Endpoint
 from selfhosted_models.errors import (
@@ -19,7 +21,7 @@ from selfhosted_models.errors import (
 )
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest, UpstreamStream
 from selfhosted_models.serving import Clocks, ServingConfig
-from selfhosted_models.serving_formats.base import CompletionChunk, FormatError, ServingFormat
+from selfhosted_models.serving_formats.base import FormatError, ServingFormat
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
 
 T = TypeVar("T")
@@ -27,7 +29,7 @@ T = TypeVar("T")
 #: Renders the prompt for one candidate: what is asked depends on who is asked.
 RenderFor = Callable[[Candidate], RenderedPrompt]
 
-#: A server that refuses the connection costs one more attempt, at the next endpoint in order.
+#: A server that cannot be reached costs one more attempt, at the next endpoint in order.
 MAX_ATTEMPTS = 2
 
 #: How long the status is held for the first event, so that a real error has a real status.
@@ -38,11 +40,15 @@ HOLD_STATUS_S = 10.0
 class Attempt:
     """One request that could be sent: to this endpoint of this deployment, with this prompt."""
 
-    serving: ServingConfig
+    candidate: Candidate
     endpoint: Endpoint
     serving_format: ServingFormat
     rendered: RenderedPrompt
     clocks: Clocks
+
+    @property
+    def serving(self) -> ServingConfig:
+        return self.candidate.serving
 
     def request(self, *, stream: bool, request_id: str) -> OutboundRequest:
         wire = self.serving_format.build_request(
@@ -74,7 +80,9 @@ class TextStream:
         self._exchange = exchange
         self._texts = self._read()
         self._first: asyncio.Task[str | None] | None = None
+        self.candidate = attempt.candidate
         self.finish_reason = "stop"
+        self._is_over = False
 
     async def hold(self, seconds: float) -> None:
         """Wait for the first text, at most `seconds`; raises what went wrong until then."""
@@ -96,18 +104,20 @@ class TextStream:
         is_complete = False
         hop = self._attempt.serving.deployment
         first_event_by = _first_content_by(self._attempt, self._exchange)
-        async for data in self._upstream.events(first_event_by=first_event_by):
-            chunk = _parse(self._attempt, self._attempt.serving_format.parse_event, data)
-            if chunk is None:
-                return
-            if chunk.usage is not None:
-                self._exchange.usage = chunk.usage
-            if chunk.finish_reason is not None:
-                is_complete = True
-                self.finish_reason = chunk.finish_reason
-            if chunk.text:
-                self._exchange.note_content()
-                yield chunk.text
+        async with aclosing(self._upstream.events(first_event_by=first_event_by)) as events:
+            async for data in events:
+                chunk = _parse(self._attempt, self._attempt.serving_format.parse_event, data)
+                if chunk is None:
+                    self._is_over = True
+                    return
+                if chunk.usage is not None:
+                    self._exchange.usage = chunk.usage
+                if chunk.finish_reason is not None:
+                    is_complete = True
+                    self.finish_reason = chunk.finish_reason
+                if chunk.text:
+                    self._exchange.note_content()
+                    yield chunk.text
         if not is_complete:
             raise UpstreamTruncated(
                 f"The model server of {hop} ended its answer without saying that it was done: see "
@@ -118,6 +128,8 @@ class TextStream:
         """Close the connection to the model server, however far the answer has come."""
         if self._first is not None and not self._first.done():
             self._first.cancel()
+        if self._is_over:
+            await self._upstream.drain()
         await self._upstream.aclose()
 
 
@@ -131,98 +143,106 @@ def with_inputs(inputs: Mapping[str, Any]) -> RenderFor:
     return render_for
 
 
-async def fetch_answer(
-    door: OutboundDoor,
-    candidates: Sequence[Candidate],
-    render_for: RenderFor,
-    clocks: Clocks,
-    exchange: Exchange,
-) -> CompletionChunk:
-    """Return the whole answer of the first candidate that can be reached.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, and who gave it."""
 
-    Raises:
-        PromptError: The inputs do not fit the prompt.
-        DeploymentError: No model server gave an answer.
+    text: str
+    finish_reason: str
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, of whom, and the exchange it is accounted to.
+
+    Attributes:
+        candidates: First choice first; the next is asked only if a server cannot be reached.
+        clocks: Of this kind of request; a deployment may have its own.
     """
 
-    async def fetch(attempt: Attempt) -> bytes:
-        request = attempt.request(stream=False, request_id=exchange.request_id)
-        by = _first_content_by(attempt, exchange)
-        return await door.fetch(request, attempt.clocks, headers_by=by)
+    door: OutboundDoor
+    exchange: Exchange
+    candidates: tuple[Candidate, ...]
+    render_for: RenderFor
+    clocks: Clocks
 
-    attempt, body = await _first_reachable(
-        _attempts(candidates, render_for, clocks), fetch, exchange
-    )
-    answer = _parse(attempt, attempt.serving_format.parse_body, body)
-    if answer.usage is not None:
-        exchange.usage = answer.usage
-    exchange.note_content()
-    return answer
+    async def fetch(self) -> Answer:
+        """Return the whole answer of the first candidate that can be reached.
 
+        Raises:
+            PromptError: The inputs do not fit the prompt.
+            DeploymentError: No model server gave an answer.
+        """
 
-async def open_answer(
-    door: OutboundDoor,
-    candidates: Sequence[Candidate],
-    render_for: RenderFor,
-    clocks: Clocks,
-    exchange: Exchange,
-) -> TextStream:
-    """Return the stream of the first candidate that can be reached, its first text waited for.
+        async def send(attempt: Attempt) -> bytes:
+            request = attempt.request(stream=False, request_id=self.exchange.request_id)
+            by = _first_content_by(attempt, self.exchange)
+            return await self.door.fetch(request, attempt.clocks, headers_by=by)
 
-    Raises:
-        PromptError: The inputs do not fit the prompt.
-        DeploymentError: No model server began an answer.
-    """
+        attempt, body = await self._first_reachable(send)
+        chunk = _parse(attempt, attempt.serving_format.parse_body, body)
+        if chunk.usage is not None:
+            self.exchange.usage = chunk.usage
+        self.exchange.note_content()
+        return Answer(chunk.text, chunk.finish_reason or "stop", attempt.candidate)
 
-    async def open_stream(attempt: Attempt) -> UpstreamStream:
-        request = attempt.request(stream=True, request_id=exchange.request_id)
-        by = _first_content_by(attempt, exchange)
-        return await door.open_stream(request, attempt.clocks, headers_by=by)
+    async def stream(self) -> TextStream:
+        """Return the stream of the first candidate that can be reached, its first text waited for.
 
-    attempts = _attempts(candidates, render_for, clocks)
-    attempt, upstream = await _first_reachable(attempts, open_stream, exchange)
-    stream = TextStream(upstream, attempt, exchange)
-    try:
-        await stream.hold(HOLD_STATUS_S)
-    except BaseException:
-        await stream.aclose()
-        raise
-    return stream
+        Raises:
+            PromptError: The inputs do not fit the prompt.
+            DeploymentError: No model server began an answer.
+        """
 
+        async def send(attempt: Attempt) -> UpstreamStream:
+            request = attempt.request(stream=True, request_id=self.exchange.request_id)
+            by = _first_content_by(attempt, self.exchange)
+            return await self.door.open_stream(request, attempt.clocks, headers_by=by)
 
-async def _first_reachable(
-    attempts: Sequence[Attempt], send: Callable[[Attempt], Awaitable[T]], exchange: Exchange
-) -> tuple[Attempt, T]:
-    """Send to one attempt after the other until a server accepts the connection."""
-    *earlier, last = attempts
-    for attempt in earlier:
-        _note(exchange, attempt)
-        with suppress(UpstreamUnreachable):
-            return attempt, await send(attempt)
-    _note(exchange, last)
-    return last, await send(last)
+        attempt, upstream = await self._first_reachable(send)
+        stream = TextStream(upstream, attempt, self.exchange)
+        try:
+            await stream.hold(HOLD_STATUS_S)
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
 
+    async def _first_reachable(self, send: Callable[[Attempt], Awaitable[T]]) -> tuple[Attempt, T]:
+        """Send to one endpoint after the other until a server can be reached."""
+        unreachable: UpstreamUnreachable | None = None
+        for candidate, endpoint in self._places():
+            try:
+                attempt = self._attempt(candidate, endpoint)
+            except PromptError:
+                if unreachable is None:
+                    raise
+                break  # a fallback it does not fit must not hide why it is asked at all
+            _note(self.exchange, attempt)
+            try:
+                return attempt, await send(attempt)
+            except UpstreamUnreachable as error:
+                unreachable = error
+        raise unreachable or DeploymentMissing("The deployment has no endpoint: add one to it.")
 
-def _attempts(
-    candidates: Sequence[Candidate], render_for: RenderFor, clocks: Clocks
-) -> list[Attempt]:
-    """Return what to try, in order: the endpoints of the first choice, then of the next."""
-    places = [
-        (candidate, endpoint)
-        for candidate in candidates
-        for endpoint in candidate.serving.endpoints
-    ][:MAX_ATTEMPTS]
-    rendered = {candidate.serving.deployment: render_for(candidate) for candidate, _ in places}
-    return [
-        Attempt(
-            serving=candidate.serving,
+    def _places(self) -> list[tuple[Candidate, Endpoint]]:
+        """Return where to ask: the endpoints of the first choice, then of the next."""
+        return [
+            (candidate, endpoint)
+            for candidate in self.candidates
+            for endpoint in candidate.serving.endpoints
+        ][:MAX_ATTEMPTS]
+
+    def _attempt(self, candidate: Candidate, endpoint: Endpoint) -> Attempt:
+        serving = candidate.serving
+        return Attempt(
+            candidate=candidate,
             endpoint=endpoint,
-            serving_format=SERVING_FORMATS[candidate.serving.serving_format],
-            rendered=rendered[candidate.serving.deployment],
-            clocks=candidate.serving.clock_overrides.apply(clocks),
+            serving_format=SERVING_FORMATS[serving.serving_format],
+            rendered=self.render_for(candidate),
+            clocks=serving.clock_overrides.apply(self.clocks),
         )
-        for candidate, endpoint in places
-    ]
 
 
 def _note(exchange: Exchange, attempt: Attempt) -> None:
@@ -230,6 +250,7 @@ def _note(exchange: Exchange, attempt: Attempt) -> None:
     exchange.deployment = attempt.serving.deployment
     exchange.prompt = f"{definition.prompt}/{definition.variant}/{definition.version}"
     exchange.prompt_digest = definition.digest
+    exchange.prompt_tokens_estimate = attempt.rendered.input_tokens
     exchange.cut_inputs = attempt.rendered.cut_inputs
 
 

@@ -13,9 +13,11 @@ from ninja.errors import HttpError, ValidationErrorContext
 from ninja.parser import Parser
 
 from gateway.errors import GatewayError, RequestInvalid, RequestMalformed
-from gateway.views import code, health, openai, prompts, user_tokens
+from gateway.views import agent, code, health, openai, prompts, user_tokens
 
 MAX_JSON_DEPTH = 64
+#: Brackets in all, those inside texts included: 4 MiB of nothing else would take seconds to read.
+MAX_JSON_BRACKETS = 300_000
 MAX_ECHOED_CHARS = 256
 _SECRET_FIELDS = {"model_api_key", "api_key"}
 _TOO_DEEP = f"The JSON is nested deeper than {MAX_JSON_DEPTH} levels: send it flatter."
@@ -25,6 +27,8 @@ class StrictJsonParser(Parser):
     """Reads JSON bodies, with the wire contract's error for malformed ones."""
 
     def parse_body(self, request: HttpRequest) -> Any:
+        if request.body.count(b"[") + request.body.count(b"{") > MAX_JSON_BRACKETS:
+            raise RequestMalformed("The JSON has too many lists and objects: send fewer.")
         try:
             document = orjson.loads(request.body)
         except orjson.JSONDecodeError as error:
@@ -96,5 +100,5 @@ api = GatewayAPI(
     docs_url=None,
     openapi_url=None,
 )
-for router in (code.router, prompts.router, openai.router, user_tokens.router, health.router):
-    api.add_router("", router)
+for views in (code, prompts, agent, openai, user_tokens, health):
+    api.add_router("", views.router)

@@ -12,15 +12,12 @@ _django = get_asgi_application()
 
 from gateway.handler import GatewayHandler, Receive, Scope, Send  # noqa: E402
 from gateway.runtime import Runtime, runtime_settings  # noqa: E402
-
-#: Everything else is the AI Gateway's and keeps its rules (401 without a token, then 404).
-_PAGE_PREFIXES = ("/admin/", "/static/")
-_PAGES = {"/", "/admin"}
+from gateway.urls import PAGE_PREFIXES, PAGES  # noqa: E402
 
 
 def is_page(path: str) -> bool:
     """Tell whether Django's own handler answers `path`."""
-    return path in _PAGES or path.startswith(_PAGE_PREFIXES)
+    return path in PAGES or path.startswith(PAGE_PREFIXES)
 
 
 class Application:

@@ -6,7 +6,8 @@ poll finds the change.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import redis
@@ -14,6 +15,8 @@ import redis.asyncio
 import structlog
 from django.conf import settings
 from django.db import transaction
+
+from gateway.upkeep import keep_running
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +28,7 @@ _RECONNECT_S = 5.0
 def announce_change(**_: Any) -> None:
     """Send the hint once the change is committed; a receiver of model signals."""
     if settings.REDIS_URL:
-        transaction.on_commit(_publish)
+        transaction.on_commit(_publish, robust=True)
 
 
 def _publish() -> None:
@@ -50,26 +53,26 @@ async def listen_for_changes(redis_url: str) -> AsyncIterator[asyncio.Event]:
     if not redis_url:
         yield changed
         return
-    listener = asyncio.create_task(_listen(redis_url, changed))
+    step = partial(_listen, redis_url, changed)
+    listener = asyncio.create_task(keep_running("change hints", step))
     try:
         yield changed
     finally:
         listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await listener
+        await asyncio.wait({listener})
 
 
-async def _listen(redis_url: str, changed: asyncio.Event) -> None:
-    while True:
-        client = redis.asyncio.Redis.from_url(redis_url, health_check_interval=30)
-        try:
-            async with client.pubsub(ignore_subscribe_messages=True) as subscription:
-                await subscription.subscribe(CHANNEL)
-                changed.set()  # what was announced while we were away
-                async for _ in subscription.listen():
-                    changed.set()
-        except (redis.RedisError, OSError) as error:
-            log.warning("change_hint.not_listening", error=type(error).__name__)
-            await asyncio.sleep(_RECONNECT_S)
-        finally:
-            await client.aclose()
+async def _listen(redis_url: str, changed: asyncio.Event) -> float:
+    """Listen until the connection breaks; return when to try again."""
+    client = redis.asyncio.Redis.from_url(redis_url, health_check_interval=30)
+    try:
+        async with client.pubsub(ignore_subscribe_messages=True) as subscription:
+            await subscription.subscribe(CHANNEL)
+            changed.set()  # what was announced while we were away
+            async for _ in subscription.listen():
+                changed.set()
+    except (redis.RedisError, OSError) as error:
+        log.warning("change_hint.not_listening", error=type(error).__name__)
+    finally:
+        await client.aclose()
+    return _RECONNECT_S

@@ -99,10 +99,6 @@ class MethodUnknown(GatewayError):
     status = HTTPStatus.METHOD_NOT_ALLOWED
 
 
-class SigningUnavailable(GatewayError):
-    code = "signing_unavailable"
-
-
 #: What this project's code raises on purpose; anything else is a bug and answered as such.
 KNOWN_ERRORS = (GatewayError, FeatureError, PromptError, DeploymentError)
 KnownError = GatewayError | FeatureError | PromptError | DeploymentError

@@ -27,8 +27,8 @@ class Exchange:
     Attributes:
         request_id: The caller's, if it is well-formed, else a new one.
         route: Template of the matched URL; never the path itself, which a caller chooses.
-        outcome: `ok`, `client_left`, or the code of the error that ended it.
-        first_content_at: When the first text went towards the client.
+        outcome: `ok`, `client_left`, `server_stopping`, or the code of the error that ended it.
+        first_content_at: When the first text came from the model server.
     """
 
     request_id: str
@@ -43,6 +43,7 @@ class Exchange:
     deployment: str = ""
     prompt: str = ""
     prompt_digest: str = ""
+    prompt_tokens_estimate: int = 0
     cut_inputs: tuple[str, ...] = ()
     configuration: str = ""
     usage: Usage = field(default_factory=Usage)
@@ -82,6 +83,7 @@ class Exchange:
             deployment=self.deployment,
             prompt=self.prompt,
             prompt_digest=self.prompt_digest,
+            prompt_tokens_estimate=self.prompt_tokens_estimate,
             cut_inputs=list(self.cut_inputs),
             configuration=self.configuration,
             input_tokens=self.usage.input_tokens,

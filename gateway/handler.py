@@ -8,14 +8,13 @@ here, in order: request id, CORS, authentication, the view, errors, the log even
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, cast
 
 import orjson
 import structlog
 from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
@@ -31,6 +30,7 @@ from gateway.errors import (
     answer_for,
 )
 from gateway.exchange import Exchange
+from gateway.requests import GatewayRequest, StreamedAnswer
 from gateway.runtime import Runtime
 from selfhosted_models.errors import DeploymentError
 
@@ -52,28 +52,6 @@ class ClientLeft(Exception):
     """The client closed its connection."""
 
 
-class GatewayRequest(ASGIRequest):
-    """A request with what the gateway's views need."""
-
-    runtime: Runtime
-    exchange: Exchange
-
-
-class StreamedAnswer(HttpResponseBase):
-    """A response whose parts are sent as they come, and whose source is closed however it ends."""
-
-    streaming = True
-
-    def __init__(
-        self, parts: AsyncIterator[bytes], aclose: Callable[[], Awaitable[None]], content_type: str
-    ) -> None:
-        super().__init__(content_type=content_type)
-        self["Cache-Control"] = "no-store"
-        self["X-Accel-Buffering"] = "no"  # tells nginx to pass each part on at once
-        self.parts = parts
-        self.aclose = aclose
-
-
 class GatewayHandler:
     """ASGI application for the AI Gateway's paths."""
 
@@ -86,29 +64,52 @@ class GatewayHandler:
         request.runtime = self._runtime
         request.exchange = exchange = Exchange.begin(request.method or "", request.headers)
         try:
-            body = await _read_body(scope, receive)
+            refusal = await self._admit(request, receive)
+            if refusal is not None:
+                await _send_answer(refusal, request, send)
+            else:
+                await self._serve_unless_left(request, receive, send)
         except ClientLeft:
-            return
-        except (BodyTooLarge, BodyTimeout) as error:
-            response = _error_response(request, error)
-            response["Connection"] = "close"  # the rest of the body was not read
-            await _send_answer(response, request, send)
+            exchange.outcome = "client_left"
+        except asyncio.CancelledError:
+            exchange.outcome = "server_stopping"
+            raise
+        finally:
             exchange.finish()
-            return
-        request._body = body  # limited here: Django would refuse more than 2.5 MB of it
+
+    async def _admit(self, request: GatewayRequest, receive: Receive) -> HttpResponse | None:
+        """Authenticate, then read the body; return the answer if it ends here."""
+        if request.method == "OPTIONS" and "Origin" in request.headers:
+            return _preflight(request)
+        exchange = request.exchange
+        exchange.configuration = request.runtime.snapshot.version
+        try:
+            if request.path_info not in PUBLIC_PATHS:
+                exchange.caller = await request.runtime.verifier.authenticate(request.headers)
+            # Set, not streamed: Django would refuse more than 2.5 MB, and we have our own limit.
+            request._body = await _read_body(request.scope, receive)
+        except KNOWN_ERRORS as error:
+            response = _error_response(request, error)
+            if isinstance(error, BodyTooLarge | BodyTimeout):
+                response["Connection"] = "close"  # the rest of the body was not read
+            return response
+        return None
+
+    async def _serve_unless_left(
+        self, request: GatewayRequest, receive: Receive, send: Send
+    ) -> None:
+        """Serve in a task of its own, which ends wherever it is when the client leaves."""
         work = asyncio.ensure_future(self._serve(request, send))
         leaving = asyncio.ensure_future(receive())
         try:
             await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                exchange.outcome = "client_left"
-                work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+                raise ClientLeft
+            work.result()
         finally:
             leaving.cancel()
             work.cancel()
-            exchange.finish()
+            await asyncio.wait({work})
 
     async def _serve(self, request: GatewayRequest, send: Send) -> None:
         response = await self._answer(request)
@@ -122,8 +123,6 @@ class GatewayHandler:
                 await response.aclose()
 
     async def _answer(self, request: GatewayRequest) -> HttpResponseBase:
-        if request.method == "OPTIONS" and "Origin" in request.headers:
-            return _preflight(request)
         try:
             return await self._dispatch(request)
         except KNOWN_ERRORS as error:
@@ -133,16 +132,12 @@ class GatewayHandler:
             return _bug_response(request)
 
     async def _dispatch(self, request: GatewayRequest) -> HttpResponseBase:
-        exchange = request.exchange
-        exchange.configuration = request.runtime.snapshot.version
-        if request.path_info not in PUBLIC_PATHS:
-            exchange.caller = await request.runtime.verifier.authenticate(request.headers)
         try:
             match = self._resolver.resolve(request.path_info)
         except Resolver404:
             return _redirect_without_slash(self._resolver, request)
         request.resolver_match = match
-        exchange.route = match.route
+        request.exchange.route = match.route
         response = await match.func(request, *match.args, **match.kwargs)
         if response.status_code == 405:
             allowed = response.headers["Allow"]
@@ -151,7 +146,7 @@ class GatewayHandler:
         return cast(HttpResponseBase, response)
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
+async def _read_body(scope: Mapping[str, Any], receive: Receive) -> bytes:
     """Return the body, counted while it comes; too much or too slow ends the request."""
     declared = dict(scope["headers"]).get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:

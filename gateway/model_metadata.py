@@ -93,6 +93,9 @@ def serving_config_of(model: CallerModel) -> ServingConfig:
         endpoints=(endpoint,),
         model_identifier=identifier,
         api_key=Secret(model.api_key) if model.api_key else None,
+        # The wire contract fixes what such a server is sent: roles as the definitions have them.
+        has_system_role=True,
+        reports_stream_usage=False,
     )
 
 

@@ -4,13 +4,15 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from gateway import keyfiles
 from gateway.auth import TokenVerifier
@@ -29,6 +31,7 @@ from gateway.trusted_keys import (
     issuer_sources,
     load_own_keys,
 )
+from gateway.upkeep import keep_running
 from prompts.loader import load_definitions
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.outbound import OutboundDoor
@@ -90,6 +93,10 @@ class Runtime:
     issuer_keys: IssuerKeys
     now: Callable[[], float] = time.time
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    #: A thread of its own: name look-ups may fill the loop's default pool when DNS is away.
+    _database_thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, "configuration")
+    )
 
     @classmethod
     async def start(cls, options: RuntimeSettings) -> "Runtime":
@@ -116,11 +123,10 @@ class Runtime:
         """Stop the upkeep and close every connection."""
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.door.aclose()
         await self.issuer_door.aclose()
+        self._database_thread.shutdown(wait=False)
 
     async def refresh_snapshot(self) -> None:
         """Read the configuration and replace the snapshot if it changed.
@@ -128,8 +134,9 @@ class Runtime:
         While the database cannot be read, what is held goes on serving.
         """
         try:
-            snapshot = await asyncio.to_thread(self._next_snapshot)
-        except DatabaseError as error:
+            loop = asyncio.get_running_loop()
+            snapshot = await loop.run_in_executor(self._database_thread, self._next_snapshot)
+        except (DatabaseError, InterfaceError) as error:
             log.warning("configuration.unreadable", error=type(error).__name__)
             return
         if snapshot is not self.snapshot:
@@ -151,9 +158,12 @@ class Runtime:
     async def _keep_snapshot_fresh(self) -> None:
         """Poll, or come at once when a change is announced; each worker a little apart."""
         async with listen_for_changes(self.options.redis_url) as changed:
-            while True:
-                wait_s = self.options.configuration_poll_s * random.uniform(0.9, 1.1)  # noqa: S311
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), wait_s)
-                changed.clear()
-                await self.refresh_snapshot()
+            await keep_running("configuration", partial(self._refresh_when_due, changed))
+
+    async def _refresh_when_due(self, changed: asyncio.Event) -> float:
+        wait_s = self.options.configuration_poll_s * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), wait_s)
+        changed.clear()
+        await self.refresh_snapshot()
+        return 0

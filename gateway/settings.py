@@ -93,7 +93,6 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {}).update(
         connect_timeout=3, options="-c statement_timeout=5000 -c lock_timeout=2000"
     )
-    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

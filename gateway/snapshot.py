@@ -69,7 +69,7 @@ class Configuration:
 
 
 def read_configuration() -> Configuration:
-    """Read the configuration from the database: three queries, blocking."""
+    """Read the configuration from the database; blocks."""
     settings = FeatureSetting.objects.prefetch_related("choices__deployment")
     stored = {
         setting.feature: FeatureRoute(
@@ -100,6 +100,8 @@ def build_snapshot(
                 code=error.code,
                 reason=error.safe_message,
             )
+        except Exception:  # a row no form has checked takes along itself, not the others
+            log.exception("deployment.unusable", deployment=deployment.name, code="row_invalid")
     return ServingSnapshot(
         version=configuration.digest(),
         deployments=deployments,

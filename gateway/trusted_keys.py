@@ -3,9 +3,10 @@
 import asyncio
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
@@ -14,6 +15,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from gateway.upkeep import keep_running
 from selfhosted_models.endpoints import Endpoint, parse_endpoint
 from selfhosted_models.errors import DeploymentError
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest
@@ -31,12 +33,6 @@ MIN_RSA_BITS = 2048
 KEY_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _CLOCKS = Clocks(connect_s=3, first_token_s=3, idle_s=3, total_s=3)
-
-
-class Clock(Protocol):
-    """Monotonic seconds."""
-
-    def __call__(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +69,12 @@ def issuer_sources(gitlab_url: str, trusted_issuers: Sequence[str]) -> tuple[Iss
 
 
 @dataclass(slots=True)
-class _IssuerKeys:
+class _KeysOfOne:
     source: IssuerSource
     by_id: Mapping[str, RSAPublicKey] = field(default_factory=dict)
     fetched_at: float = 0.0
     tried_at: float = float("-inf")
+    retry_s: float = RETRY_BOUNDS_S[0]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -90,8 +87,10 @@ class IssuerKeys:
         now: Monotonic clock, in seconds.
     """
 
-    def __init__(self, sources: Iterable[IssuerSource], door: OutboundDoor, now: Clock) -> None:
-        self._issuers = {source.issuer: _IssuerKeys(source) for source in sources}
+    def __init__(
+        self, sources: Iterable[IssuerSource], door: OutboundDoor, now: Callable[[], float]
+    ) -> None:
+        self._issuers = {source.issuer: _KeysOfOne(source) for source in sources}
         self._door = door
         self._now = now
         self.generation = 0  # grows whenever a key may have gone: cached verdicts end with it
@@ -110,34 +109,37 @@ class IssuerKeys:
             await asyncio.shield(self._fetch_for(keys, key_id))
         return keys.by_id.get(key_id)
 
-    async def _fetch_for(self, keys: _IssuerKeys, key_id: str) -> None:
+    async def _fetch_for(self, keys: _KeysOfOne, key_id: str) -> None:
         async with keys.lock:  # those who come while one fetches take what it found
             if key_id not in keys.by_id and self._may_force(keys):
                 await self._refresh(keys)
 
-    def _may_force(self, keys: _IssuerKeys) -> bool:
+    def _may_force(self, keys: _KeysOfOne) -> bool:
         return self._now() - keys.tried_at >= FORCED_FETCH_EVERY_S
 
     async def keep_fresh(self) -> None:
         """Refresh for ever; cancel to stop."""
         async with asyncio.TaskGroup() as group:
             for keys in self._issuers.values():
-                group.create_task(self._keep_one_fresh(keys))
+                step = partial(self._refresh_and_wait, keys)
+                group.create_task(keep_running(f"keys of {keys.source.issuer}", step))
 
-    async def _keep_one_fresh(self, keys: _IssuerKeys) -> None:
-        wait_s, longest_s = RETRY_BOUNDS_S
-        while True:
-            async with keys.lock:
-                await self._refresh(keys)
-            if keys.by_id and keys.tried_at == keys.fetched_at:
-                wait_s = RETRY_BOUNDS_S[0]
-                await asyncio.sleep(FRESH_S)
-            else:
-                await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-                wait_s = min(wait_s * 2, longest_s)
+    async def _refresh_and_wait(self, keys: _KeysOfOne) -> float:
+        """Refresh; return how long the outcome is good for."""
+        async with keys.lock:
+            is_fresh = await self._refresh(keys)
+        if is_fresh:
+            keys.retry_s = RETRY_BOUNDS_S[0]
+            return FRESH_S
+        wait_s = keys.retry_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        keys.retry_s = min(keys.retry_s * 2, RETRY_BOUNDS_S[1])
+        return wait_s
 
-    async def _refresh(self, keys: _IssuerKeys) -> None:
-        """Fetch once. A failure, or an empty set, never replaces keys that are there."""
+    async def _refresh(self, keys: _KeysOfOne) -> bool:
+        """Fetch once; tell whether it worked.
+
+        A failure, or an empty set, never replaces keys that are there.
+        """
         keys.tried_at = self._now()
         try:
             found = read_key_set(await self._fetch_key_set(keys.source))
@@ -147,10 +149,12 @@ class IssuerKeys:
             self.generation += keys.by_id != found
             keys.by_id, keys.fetched_at = found, keys.tried_at
             log.info("issuer_keys.fetched", issuer=keys.source.issuer, key_ids=sorted(found))
+            return True
         if keys.by_id and self._now() - keys.fetched_at > USABLE_S:
             keys.by_id = {}
             self.generation += 1
             log.error("issuer_keys.too_old", issuer=keys.source.issuer)
+        return False
 
     async def _fetch_key_set(self, source: IssuerSource) -> Any:
         if source.is_key_set:

@@ -8,6 +8,10 @@ admin.site.site_header = "Self-hosted models for GitLab Duo"
 admin.site.site_title = "Self-hosted models"
 admin.site.index_title = "Configuration"
 
+#: What Django's own handler serves; every other path is the AI Gateway's and keeps its rules.
+PAGE_PREFIXES = ("/admin/", "/static/")
+PAGES = frozenset({"/", "/admin"})
+
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

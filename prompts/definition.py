@@ -103,7 +103,6 @@ class PromptDefinition:
         messages: The chat to send; empty when `text` is set.
         text: The one text to continue, for models without chat.
         sampling: How the model is asked to answer.
-        timeout_s: How long the whole answer may take; None leaves it to the deployment.
         budget_tokens: Most tokens to send, whatever the model could take; None for no such limit.
         truncation: What is cut when it does not fit, first to last. Nothing else is cut.
         control_tokens: What must not enter through values.
@@ -119,7 +118,6 @@ class PromptDefinition:
     messages: tuple[MessageTemplate | Conversation, ...]
     text: FillTemplate | None
     sampling: Sampling
-    timeout_s: float | None
     budget_tokens: int | None
     truncation: tuple[TruncationRule, ...]
     control_tokens: ControlTokens

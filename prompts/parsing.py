@@ -59,7 +59,7 @@ def parse_definition(
     """
     section = Section(document)
     section.allow(
-        *("title", "inputs", "messages", "text", "parameters", "timeout_s"),
+        *("title", "inputs", "messages", "text", "parameters"),
         *("budget_tokens", "truncation", "control_tokens", "output"),
     )
     section.require("title", "parameters")
@@ -79,7 +79,6 @@ def parse_definition(
         messages=tuple(parts.message(item) for item in section.sections("messages")),
         text=parts.template(section, "text") if "text" in section.data else None,
         sampling=_sampling(section.section("parameters")),
-        timeout_s=section.number("timeout_s", 1, 600),
         budget_tokens=section.count("budget_tokens"),
         truncation=tuple(_truncation(item, inputs) for item in section.sections("truncation")),
         control_tokens=tokens,

@@ -37,7 +37,7 @@ class UpstreamError(DeploymentError):
 
 
 class UpstreamUnreachable(UpstreamError):
-    """No connection could be made: refused, reset, TLS failure, unknown name. Nothing was sent."""
+    """No byte of an answer came: refused, reset, TLS failure, unknown name."""
 
     code = "upstream_unreachable"
     retryable = True

@@ -24,14 +24,12 @@ class FamilyFacts:
         wire_names: The names GitLab uses for it (`model_metadata.name`, `model_name`).
         has_system_role: Whether its chat template takes a system message. Without one, the system
             text is folded into the first user turn.
-        is_text_only: Trained without chat turns; it continues text.
         is_on_supported_list: False for models chosen at the admin's own judgement.
     """
 
     title: str
     wire_names: tuple[str, ...]
     has_system_role: bool = True
-    is_text_only: bool = False
     is_on_supported_list: bool = True
 
 
@@ -60,7 +58,7 @@ FAMILIES: dict[ModelFamily, FamilyFacts] = {
         "CodeGemma 7B IT", ("codegemma", "codegemma_7b"), has_system_role=False
     ),
     ModelFamily.CODEGEMMA_2B: FamilyFacts(
-        "CodeGemma 2B", ("codegemma_2b", "codegemma"), has_system_role=False, is_text_only=True
+        "CodeGemma 2B", ("codegemma_2b", "codegemma"), has_system_role=False
     ),
     ModelFamily.GENERAL: FamilyFacts(
         "General (OpenAI-compatible)", GENERAL_WIRE_NAMES, is_on_supported_list=False

@@ -5,6 +5,7 @@ import re
 import uuid
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
@@ -201,7 +202,7 @@ class ModelDeployment(models.Model):
                 "An API key has 1 to 2,000 visible ASCII characters and no spaces.",
                 code="api_key",
             )
-        self.api_key_ciphertext = SecretBox.from_settings().encrypt(
+        self.api_key_ciphertext = SecretBox(settings.ENCRYPTION_KEYS).encrypt(
             key, context=self._secret_context
         )
         self.api_key_hint = key[-4:] if len(key) >= MIN_KEY_CHARS_FOR_HINT else ""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
 
 from selfhosted_models.errors import SecretUnavailable
 
@@ -46,10 +45,6 @@ class SecretBox:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
-
-    @classmethod
-    def from_settings(cls) -> Self:
-        return cls(settings.ENCRYPTION_KEYS)
 
     def encrypt(self, value: str, *, context: str) -> str:
         """Return a token that `decrypt` opens only with the same `context` (table, column, row)."""

@@ -55,6 +55,7 @@ class ServingConfig:
         deployment: Its name, for logs and headers.
         api_key: None sends no `Authorization` header.
         context_tokens: Input and output together; None when unknown.
+        reports_stream_usage: Whether it may be asked to count the tokens of a stream.
         has_system_role: Whether system messages are sent as such, or folded into the first user
             turn.
     """
@@ -66,5 +67,6 @@ class ServingConfig:
     model_identifier: str
     api_key: Secret | None = None
     context_tokens: int | None = None
+    reports_stream_usage: bool = True
     has_system_role: bool = True
     clock_overrides: ClockOverrides = ClockOverrides()

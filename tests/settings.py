@@ -4,7 +4,16 @@ import os
 import tempfile
 
 os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="selfhosted-duo-tests-")
-for name in ("DATABASE_URL", "REDIS_URL", "AIGW_GITLAB_URL", "GATEWAY_TRUSTED_ISSUERS"):
-    os.environ.pop(name, None)
+# What a developer has set for a gateway of their own must not reach the tests.
+for name in [*os.environ]:
+    if name.startswith(("AIGW_", "GATEWAY_", "UPSTREAM_", "CONFIGURATION_")) or name in {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "SECRET_KEY",
+        "ENCRYPTION_KEYS",
+        "LOG_LEVEL",
+        "DEBUG",
+    }:
+        del os.environ[name]
 
 from gateway.settings import *  # noqa: E402, F403

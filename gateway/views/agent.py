@@ -10,12 +10,12 @@ from ninja import Body, Router
 
 from feature_config.catalogue import WIRE_PROMPTS, Feature
 from gateway.agent_messages import scratchpad, with_context
-from gateway.answers import TextStream, open_answer, with_inputs
+from gateway.answers import Question, TextStream, with_inputs
 from gateway.chat_tools import ChatTool, available_tools
 from gateway.errors import ScopeDenied
 from gateway.gates import Access, Candidate, decide
-from gateway.handler import GatewayRequest, StreamedAnswer
 from gateway.react import Action, AgentEvent, AnswerTooLong, FinalAnswerDelta, ReActParser
+from gateway.requests import GatewayRequest, StreamedAnswer
 from gateway.schemas.agent import AgentRequest
 from gateway.views.caller_models import model_of_metadata
 from prompts.errors import PromptError
@@ -95,15 +95,15 @@ class _AgentStep:
 
     async def _events(self) -> AsyncIterator[AgentEvent]:
         inputs = _inputs(self._payload, self._tools)
-        self._stream = await open_answer(
-            self._door, self._candidates, with_inputs(inputs), CHAT_CLOCKS, self._exchange
-        )
+        self._stream = await Question(
+            self._door, self._exchange, self._candidates, with_inputs(inputs), CHAT_CLOCKS
+        ).stream()
         parser = ReActParser()
         async for text in self._stream:
             for event in parser.feed(text):
                 yield event
-        for event in parser.finish():
-            yield event
+        for last_event in parser.finish():
+            yield last_event
 
     def _line(self, event: AgentEvent) -> bytes:
         if isinstance(event, Action):

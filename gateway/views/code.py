@@ -8,12 +8,12 @@ from django.http.response import HttpResponseBase
 from ninja import Body, Router
 
 from feature_config.catalogue import Feature
-from gateway.answers import fetch_answer, open_answer, with_inputs
+from gateway.answers import Answer, Question, with_inputs
 from gateway.gates import Access, Candidate, decide
-from gateway.handler import GatewayRequest
 from gateway.languages import detect_language
-from gateway.model_metadata import CallerModel, ModelMetadataPolicy
+from gateway.model_metadata import CallerModel
 from gateway.post_processing import tidy_generation
+from gateway.requests import GatewayRequest
 from gateway.schemas.code import AnyCodeRequest, CompletionRequest, GenerationRequest, own_prompt
 from gateway.views.responses import json_response, raw_stream
 from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS
@@ -54,13 +54,11 @@ async def completions(
             "context": "\n".join(item.content for item in payload.context),
         }
     )
-    runtime, exchange = request.runtime, request.exchange
+    question = Question(request.runtime.door, request.exchange, candidates, fill, COMPLETION_CLOCKS)
     if payload.stream:
-        return raw_stream(
-            await open_answer(runtime.door, candidates, fill, COMPLETION_CLOCKS, exchange)
-        )
-    answer = await fetch_answer(runtime.door, candidates, fill, COMPLETION_CLOCKS, exchange)
-    return _suggestion(payload, candidates[0], answer.text)
+        return raw_stream(await question.stream())
+    answer = await question.fetch()
+    return _suggestion(payload, answer, answer.text)
 
 
 @router.post("/v2/code/generations", summary="Code from an instruction")
@@ -77,12 +75,12 @@ async def generations(
             "file_name": current_file.file_name,
         }
     )
-    runtime, exchange = request.runtime, request.exchange
+    question = Question(request.runtime.door, request.exchange, candidates, fill, CHAT_CLOCKS)
     if payload.stream:
-        return raw_stream(await open_answer(runtime.door, candidates, fill, CHAT_CLOCKS, exchange))
-    answer = await fetch_answer(runtime.door, candidates, fill, CHAT_CLOCKS, exchange)
+        return raw_stream(await question.stream())
+    answer = await question.fetch()
     text = tidy_generation(answer.text, current_file.content_above_cursor)
-    return _suggestion(payload, candidates[0], text)
+    return _suggestion(payload, answer, text)
 
 
 def _candidates(
@@ -94,18 +92,14 @@ def _candidates(
         runtime.snapshot,
         exchange.caller,
         access,
-        caller_model=_caller_model(payload, dialect, runtime.options.model_metadata),
+        caller_model=_caller_model(payload, dialect),
         policy=runtime.options.model_metadata,
     )
     return decision.require()
 
 
-def _caller_model(
-    payload: AnyCodeRequest, dialect: str, policy: ModelMetadataPolicy
-) -> CallerModel | None:
-    """Return the model the caller names; None if it names none, or where that is not read."""
-    if policy is ModelMetadataPolicy.IGNORE:
-        return None
+def _caller_model(payload: AnyCodeRequest, dialect: str) -> CallerModel | None:
+    """Return the model the caller names, None if it names none."""
     if not (payload.model_name or payload.model_endpoint or payload.model_identifier):
         return None
     return CallerModel(
@@ -126,7 +120,7 @@ def _instruction(payload: AnyCodeRequest) -> str:
     return prompt if isinstance(prompt, str) else "\n\n".join(item.content for item in prompt)
 
 
-def _suggestion(payload: AnyCodeRequest, candidate: Candidate, text: str) -> HttpResponse:
+def _suggestion(payload: AnyCodeRequest, answer: Answer, text: str) -> HttpResponse:
     current_file = payload.current_file
     choices: list[dict[str, Any]] = []
     if text:
@@ -136,7 +130,7 @@ def _suggestion(payload: AnyCodeRequest, candidate: Candidate, text: str) -> Htt
             "id": "id",
             "model": {
                 "engine": "agent",
-                "name": candidate.prompt.title,
+                "name": answer.candidate.prompt.title,
                 "lang": detect_language(current_file.file_name, current_file.language_identifier),
                 "tokens_consumption_metadata": None,
             },

@@ -11,11 +11,11 @@ from ninja import Body, Router
 
 from feature_config.catalogue import FEATURES, Feature
 from feature_config.errors import FeatureUnknown
-from gateway.answers import RenderFor, TextStream, fetch_answer, open_answer, with_inputs
+from gateway.answers import Question, RenderFor, TextStream, with_inputs
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
-from gateway.handler import GatewayRequest, StreamedAnswer
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.requests import GatewayRequest, StreamedAnswer
 from gateway.schemas.openai import ChatCompletionRequest, ChatMessage
 from gateway.views.responses import json_response
 from prompts.render import RenderedPrompt
@@ -51,15 +51,17 @@ async def chat_completions(
         caller_model=None,
         policy=ModelMetadataPolicy.IGNORE,
     )
-    candidates, render_for = decision.require(), _render_for(payload)
+    question = Question(
+        runtime.door, exchange, decision.require(), _render_for(payload), CHAT_CLOCKS
+    )
     if payload.stream:
-        stream = await open_answer(runtime.door, candidates, render_for, CHAT_CLOCKS, exchange)
+        stream = await question.stream()
         wants_usage = bool(payload.stream_options and payload.stream_options.include_usage)
         events = _events(stream, exchange, feature, wants_usage=wants_usage)
         return StreamedAnswer(events, stream.aclose, "text/event-stream; charset=utf-8")
-    answer = await fetch_answer(runtime.door, candidates, render_for, CHAT_CLOCKS, exchange)
+    answer = await question.fetch()
     message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason or "stop"}
+    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
     body = _head("chat.completion", exchange, feature) | {"choices": [choice]}
     return json_response(body | {"usage": _usage(exchange.usage)})
 
@@ -111,7 +113,7 @@ async def _events(
         yield _event({"error": problem | {"request_id": exchange.request_id}})
     else:
         yield event({}, stream.finish_reason)
-        if wants_usage:
+        if wants_usage and exchange.usage != Usage():
             yield _event(head | {"choices": [], "usage": _usage(exchange.usage)})
     yield b"data: [DONE]\n\n"
 

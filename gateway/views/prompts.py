@@ -3,13 +3,14 @@
 from django.http.response import HttpResponseBase
 from ninja import Body, Router
 
-from feature_config.catalogue import WIRE_PROMPTS, WirePrompt
-from gateway.answers import fetch_answer, open_answer, with_inputs
+from feature_config.catalogue import WIRE_PROMPTS, Feature, WirePrompt
+from gateway.answers import Question, with_inputs
 from gateway.errors import PathUnknown, RequestInvalid
 from gateway.gates import Access, decide
-from gateway.handler import GatewayRequest
-from gateway.model_metadata import CallerModel, ModelMetadataPolicy
+from gateway.model_metadata import ModelMetadataPolicy
+from gateway.requests import GatewayRequest
 from gateway.schemas.prompts import ModelMetadata, PromptRequest
+from gateway.views.caller_models import model_of_metadata
 from gateway.views.responses import json_response, raw_stream
 from prompts.errors import PromptMissing, VersionConstraintInvalid, VersionUnsatisfied
 from prompts.registry import PromptRegistry, variants_for
@@ -31,6 +32,7 @@ async def run_prompt(
 ) -> HttpResponseBase:
     exchange, runtime = request.exchange, request.runtime
     policy = runtime.options.model_metadata
+    # What does not exist for the caller's model is told before the gates, so they come too late.
     metadata = None if policy is ModelMetadataPolicy.IGNORE else payload.model_metadata
     wire_prompt = _find(runtime.snapshot.prompts, prompt_id, metadata, payload.prompt_version)
     exchange.feature = wire_prompt.feature or ""
@@ -44,15 +46,14 @@ async def run_prompt(
             denied_detail=f"Unauthorized to access '{prompt_id}'",
             prompt_constraint=payload.prompt_version,
         ),
-        caller_model=_caller_model(metadata) if metadata else None,
+        caller_model=model_of_metadata(metadata),
         policy=policy,
     )
-    candidates, clocks = decision.require(), _clocks(wire_prompt)
-    fill = with_inputs(payload.inputs)
+    fill, clocks = with_inputs(payload.inputs), _clocks(wire_prompt)
+    question = Question(runtime.door, exchange, decision.require(), fill, clocks)
     if payload.stream:
-        return raw_stream(await open_answer(runtime.door, candidates, fill, clocks, exchange))
-    answer = await fetch_answer(runtime.door, candidates, fill, clocks, exchange)
-    return json_response(answer.text)
+        return raw_stream(await question.stream())
+    return json_response((await question.fetch()).text)
 
 
 def _find(
@@ -81,18 +82,7 @@ def _find(
     return wire_prompt
 
 
-def _caller_model(metadata: ModelMetadata) -> CallerModel:
-    return CallerModel(
-        name=metadata.name,
-        endpoint=str(metadata.endpoint).removesuffix("/"),
-        api_key=metadata.api_key,
-        identifier=metadata.identifier or "",
-        provider=metadata.provider,
-        loc=("body", "model_metadata", "endpoint"),
-    )
-
-
 def _clocks(wire_prompt: WirePrompt) -> Clocks:
     if wire_prompt.feature is None:
         return _CHECK_CLOCKS
-    return COMPLETION_CLOCKS if wire_prompt.feature == "code_completions" else CHAT_CLOCKS
+    return COMPLETION_CLOCKS if wire_prompt.feature is Feature.CODE_COMPLETIONS else CHAT_CLOCKS

@@ -7,7 +7,7 @@ import orjson
 from django.http import HttpResponse
 
 from gateway.answers import TextStream
-from gateway.handler import StreamedAnswer
+from gateway.requests import StreamedAnswer
 
 
 def json_response(document: Any) -> HttpResponse:

@@ -1,8 +1,8 @@
 from django.http import HttpResponse
 from ninja import Router
 
-from gateway.errors import HeaderMissing, ScopeDenied, SigningUnavailable
-from gateway.handler import GatewayRequest
+from gateway.errors import HeaderMissing, ScopeDenied
+from gateway.requests import GatewayRequest
 from gateway.tokens import issue_token
 from gateway.views.responses import json_response
 
@@ -22,19 +22,16 @@ async def user_access_token(request: GatewayRequest) -> HttpResponse:
             raise HeaderMissing(f"Missing {name} header")
     user_id, instance_id, realm = (request.headers[name] for name in _REQUIRED_HEADERS)
     runtime = request.runtime
-    try:
-        token, expires_at = issue_token(
-            runtime.options.own_keys,
-            service_name=runtime.options.service_name,
-            user_id=user_id,
-            scopes=[_SCOPE],
-            now=runtime.now(),
-            claims={
-                "gitlab_realm": realm,
-                "gitlab_instance_id": instance_id,
-                "duo_seat_count": caller.seat_count,
-            },
-        )
-    except ValueError as error:
-        raise SigningUnavailable("Failed to generate JWT") from error
+    token, expires_at = issue_token(
+        runtime.options.own_keys,
+        service_name=runtime.options.service_name,
+        user_id=user_id,
+        scopes=[_SCOPE],
+        now=runtime.now(),
+        claims={
+            "gitlab_realm": realm,
+            "gitlab_instance_id": instance_id,
+            "duo_seat_count": caller.seat_count,
+        },
+    )
     return json_response({"token": token, "expires_at": expires_at})

@@ -104,7 +104,9 @@ class ServingFormat(ABC):
 
     @abstractmethod
     def parse_event(self, data: bytes) -> CompletionChunk | None:
-        """Return the piece in one event's data, None for an event that carries none.
+        """Return the piece in one event's data; an event without text is an empty piece.
+
+        None says that the answer is over: nothing after it is read.
 
         Raises:
             FormatError: The data is not JSON, not of this format, or reports an error.

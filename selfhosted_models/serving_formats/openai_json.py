@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 
+from selfhosted_models.serving import ServingConfig
 from selfhosted_models.serving_formats.base import (
     CompletionChunk,
     FormatError,
@@ -14,7 +15,7 @@ from selfhosted_models.serving_formats.base import (
 DONE = b"[DONE]"
 
 
-def sampling_fields(sampling: Sampling, *, stream: bool) -> dict[str, Any]:
+def sampling_fields(sampling: Sampling) -> dict[str, Any]:
     """Return the members both dialects name alike; what is not set is left to the server."""
     fields: dict[str, Any] = {"max_tokens": sampling.max_output_tokens, "n": 1}
     if sampling.temperature is not None:
@@ -23,9 +24,16 @@ def sampling_fields(sampling: Sampling, *, stream: bool) -> dict[str, Any]:
         fields["top_p"] = sampling.top_p
     if sampling.stop:
         fields["stop"] = list(sampling.stop)
-    if stream:
-        fields["stream"] = True
     return fields
+
+
+def stream_fields(serving: ServingConfig, *, stream: bool) -> dict[str, Any]:
+    """Return the members that ask for a stream, and for its token counts."""
+    if not stream:
+        return {"stream": False}
+    if not serving.reports_stream_usage:
+        return {"stream": True}
+    return {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def load_object(data: bytes) -> dict[str, Any]:

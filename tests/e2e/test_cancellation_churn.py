@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
 from selfhosted_models.errors import UpstreamError
@@ -32,7 +32,7 @@ async def test_the_door_serves_on_after_requests_were_cancelled_at_random(
     async def read_to_the_end() -> int:
         loop = asyncio.get_running_loop()
         by = loop.time() + CLOCKS.first_token_s
-        async with await door.open_stream(request, CLOCKS, headers_by=by) as stream:
+        async with aclosing(await door.open_stream(request, CLOCKS, headers_by=by)) as stream:
             return sum([1 async for _ in stream.events(first_event_by=by)])
 
     async def leave_at_random() -> None:

@@ -15,6 +15,7 @@ from selfhosted_models.serving_formats.openai_json import (
     first_choice,
     load_object,
     sampling_fields,
+    stream_fields,
 )
 from selfhosted_models.serving_formats.turns import fold_system
 
@@ -40,7 +41,8 @@ class OpenAIChatFormat(ServingFormat):
         body = {
             "model": serving.model_identifier,
             "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
-            **sampling_fields(completion.sampling, stream=stream),
+            **sampling_fields(completion.sampling),
+            **stream_fields(serving, stream=stream),
         }
         return WireRequest("/chat/completions", body)
 

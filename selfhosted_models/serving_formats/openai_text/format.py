@@ -12,6 +12,7 @@ from selfhosted_models.serving_formats.openai_json import (
     first_choice,
     load_object,
     sampling_fields,
+    stream_fields,
 )
 from selfhosted_models.serving_formats.turns import as_text
 
@@ -32,8 +33,8 @@ class OpenAITextFormat(ServingFormat):
         body = {
             "model": serving.model_identifier,
             "prompt": as_text(completion.messages, serving.family) if text is None else text,
-            "stream": stream,
-            **sampling_fields(completion.sampling, stream=stream),
+            **sampling_fields(completion.sampling),
+            **stream_fields(serving, stream=stream),
         }
         return WireRequest("/completions", body)
 

@@ -118,7 +118,7 @@ def test_saving_stores_the_choice_in_order() -> None:
     )
 
     assert form.is_valid(), form.errors
-    form.save()
+    form.apply()
 
     assert chosen(Feature.DUO_CHAT) == [third, first, second]
 
@@ -128,7 +128,7 @@ def test_an_empty_place_between_two_fallbacks_is_passed_over() -> None:
     form = form_of(Feature.DUO_CHAT, answered_by=key(first), fallback_1="", fallback_2=key(third))
 
     assert form.is_valid(), form.errors
-    form.save()
+    form.apply()
 
     assert chosen(Feature.DUO_CHAT) == [first, third]
 
@@ -138,7 +138,7 @@ def test_choosing_inactive_stores_it() -> None:
     form = form_of(Feature.DUO_CHAT, answered_by="inactive")
 
     assert form.is_valid(), form.errors
-    form.save()
+    form.apply()
 
     assert setting_of(Feature.DUO_CHAT).is_inactive is True
     assert chosen(Feature.DUO_CHAT) == []
@@ -149,7 +149,7 @@ def test_choosing_unassigned_takes_the_choice_away() -> None:
     form = form_of(Feature.DUO_CHAT, answered_by="")
 
     assert form.is_valid(), form.errors
-    form.save()
+    form.apply()
 
     assert setting_of(Feature.DUO_CHAT).is_inactive is False
     assert chosen(Feature.DUO_CHAT) == []

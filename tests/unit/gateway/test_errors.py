@@ -42,7 +42,6 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (errors.BodyTimeout("no"), (408, NONE), (408, NONE), (408, NONE)),
     (errors.PathUnknown("no"), (404, NONE), (404, NONE), (404, NONE)),
     (errors.MethodUnknown("no"), (405, NONE), (405, NONE), (405, NONE)),
-    (errors.SigningUnavailable("no"), (500, NONE), (500, NONE), (500, NEVER)),
     (FeatureUnknown("x", known=["y"]), (404, NONE), (404, NONE), (404, NONE)),
     (FeatureInactive(Feature.DUO_CHAT), (403, NONE), (403, NONE), (403, NONE)),
     (DeploymentMissing("no"), (503, NONE), (503, NONE), (503, NEVER)),

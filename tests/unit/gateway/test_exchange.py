@@ -41,6 +41,7 @@ FIELDS = {
     "deployment",
     "prompt",
     "prompt_digest",
+    "prompt_tokens_estimate",
     "cut_inputs",
     "configuration",
     "input_tokens",
@@ -95,6 +96,7 @@ async def test_event_holds_the_listed_fields_only() -> None:
     event.pop("first_content_ms")
     event.pop("total_ms")
     assert event.pop("prompt_digest")
+    assert event.pop("prompt_tokens_estimate") > 0
     assert event == {
         "event": "request.finished",
         "log_level": "info",

@@ -46,7 +46,10 @@ async def test_body_up_to_the_limit_is_served(size: int, declared: bool) -> None
 
 async def test_declared_size_over_the_limit_is_refused_unread() -> None:
     call = client().call(
-        "POST", COMPLETIONS, {"content-length": str(MAX_BODY_BYTES + 1)}, parts=(b"unread",)
+        "POST",
+        COMPLETIONS,
+        {**signed(), "content-length": str(MAX_BODY_BYTES + 1)},
+        parts=(b"unread",),
     )
 
     answer = await call.run()
@@ -59,9 +62,8 @@ async def test_declared_size_over_the_limit_is_refused_unread() -> None:
 @pytest.mark.parametrize("declared", [None, "10", "ten"])
 async def test_body_is_counted_whatever_was_declared(declared: str | None) -> None:
     parts = (b"x" * 1024 * 1024,) * 6
-    call = client().call(
-        "POST", COMPLETIONS, {"content-length": declared} if declared else {}, parts=parts
-    )
+    length = {"content-length": declared} if declared else {}
+    call = client().call("POST", COMPLETIONS, {**signed(), **length}, parts=parts)
 
     answer = await call.run()
 
@@ -69,8 +71,17 @@ async def test_body_is_counted_whatever_was_declared(declared: str | None) -> No
     assert len(call.parts) == 1  # the fifth part was the one too many
 
 
+async def test_body_of_a_stranger_is_not_read() -> None:
+    call = client().call("POST", COMPLETIONS, {}, parts=(b"unread",))
+
+    answer = await call.run()
+
+    assert answer.status == 401
+    assert call.parts == [b"unread"]
+
+
 async def test_size_is_told_in_the_dialect_of_the_path() -> None:
-    sent = {"content-length": str(MAX_BODY_BYTES + 1)}
+    sent = {**signed(), "content-length": str(MAX_BODY_BYTES + 1)}
 
     answer = await client().post("/openai/v1/chat/completions", sent)
 

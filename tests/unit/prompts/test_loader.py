@@ -45,7 +45,7 @@ HEAD = "title: T\nparameters: {max_output_tokens: 8}\n"
         (HEAD + "messages:\n  - {from: talk}\n", 4, "an input of type messages"),
         (HEAD + "messages: hi\n", 3, "must be a list"),
         (HEAD + "text: hi\noutput: poem\n", 4, "must be one of text, code, json, react"),
-        (HEAD + "text: hi\ntimeout_s: soon\n", 4, "must be a number"),
+        (HEAD + "text: hi\nbudget_tokens: soon\n", 4, "must be"),
         (HEAD + "text: hi\ncontrol_tokens: ['a b']\n", 4, "no white space"),
         (HEAD + "text: hi\ncontrol_tokens: ['a']\n", 4, "two characters or more"),
         (HEAD + "text: hi\ntruncation:\n  - {input: a, keep: end}\n", 5, "'a' is not an input"),
@@ -199,7 +199,7 @@ def test_extending_merges_mappings_replaces_the_rest_and_null_takes_away(
         inputs: {name: {required: true}, tone: {default: kind}}
         messages: [{role: user, content: "{{ name }}"}]
         parameters: {max_output_tokens: 8, temperature: 0.5, stop: [a, b]}
-        timeout_s: 5
+        budget_tokens: 5000
     """
     variant = """
         extends: 1.0.0
@@ -218,7 +218,7 @@ def test_extending_merges_mappings_replaces_the_rest_and_null_takes_away(
     assert definition.sampling.max_output_tokens == 8
     assert definition.sampling.temperature is None
     assert definition.sampling.stop == ("c",)
-    assert definition.timeout_s == 5
+    assert definition.budget_tokens == 5000
     assert render(definition, {"name": "Ada"}).completion.text == "kind Ada"
 
 
@@ -249,7 +249,7 @@ def test_digest_is_the_same_for_the_same_prompt(write_files: WriteFiles, small: 
 @pytest.mark.parametrize(
     "change",
     [
-        {FILE: HEAD + "timeout_s: 9\ntext: '{% include \"a.jinja\" %}'\n"},
+        {FILE: HEAD + "budget_tokens: 9\ntext: '{% include \"a.jinja\" %}'\n"},
         {"b.jinja": "other words"},
         {"control_tokens.yml": "general: [<eos>]"},
     ],

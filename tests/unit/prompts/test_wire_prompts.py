@@ -26,42 +26,37 @@ class Wire(NamedTuple):
     temperature: float
     mistral_temperature: float
     max_output_tokens: int
-    timeout_s: float
 
 
 CODE = "input selected_text file_content language_info"
 WIRE: dict[str, Wire] = {
-    "chat/explain_code": Wire("", CODE, 0.0, 0.0, 2048, 60),
-    "chat/fix_code": Wire("", f"{CODE} file_content_reuse libraries language", 0.1, 0.1, 2048, 60),
-    "chat/refactor_code": Wire(
-        "", f"{CODE} file_content_reuse libraries language", 0.1, 0.0, 2048, 60
-    ),
-    "chat/write_tests": Wire("", f"{CODE} libraries", 0.1, 0.0, 2048, 60),
-    "chat/summarize_comments": Wire("", "notes_content", 0.1, 0.1, 2048, 60),
-    "chat/troubleshoot_job": Wire("", "selected_text language_info", 0.1, 0.1, 2048, 60),
+    "chat/explain_code": Wire("", CODE, 0.0, 0.0, 2048),
+    "chat/fix_code": Wire("", f"{CODE} file_content_reuse libraries language", 0.1, 0.1, 2048),
+    "chat/refactor_code": Wire("", f"{CODE} file_content_reuse libraries language", 0.1, 0.0, 2048),
+    "chat/write_tests": Wire("", f"{CODE} libraries", 0.1, 0.0, 2048),
+    "chat/summarize_comments": Wire("", "notes_content", 0.1, 0.1, 2048),
+    "chat/troubleshoot_job": Wire("", "selected_text language_info", 0.1, 0.1, 2048),
     "chat/explain_vulnerability": Wire(
-        "", "title identifiers vulnerability_info language_info", 0.1, 0.0, 2048, 60
+        "", "title identifiers vulnerability_info language_info", 0.1, 0.0, 2048
     ),
-    "chat/issue_reader": Wire("", "input suggestions", 0.1, 0.1, 2048, 60),
-    "chat/epic_reader": Wire("", "input suggestions", 0.1, 0.1, 2048, 60),
-    "chat/merge_request_reader": Wire("", "input suggestions", 0.0, 0.0, 2048, 60),
-    "chat/commit_reader": Wire("", "input suggestions", 0.0, 0.0, 2048, 60),
-    "chat/build_reader": Wire("", "input suggestions", 0.0, 0.0, 2048, 60),
-    "chat/react": Wire(
-        "messages", "tools agent_scratchpad unavailable_resources", 0.1, 0.1, 4096, 30
-    ),
-    "generate_commit_message": Wire("diff", "", 0.0, 0.0, 4096, 60),
-    "generate_description": Wire("content template", "", 0.0, 0.0, 4096, 60),
-    "summarize_new_merge_request": Wire("extracted_diff", "", 0.0, 0.0, 2000, 60),
-    "summarize_review": Wire("draft_notes_content", "", 0.1, 0.1, 2048, 60),
+    "chat/issue_reader": Wire("", "input suggestions", 0.1, 0.1, 2048),
+    "chat/epic_reader": Wire("", "input suggestions", 0.1, 0.1, 2048),
+    "chat/merge_request_reader": Wire("", "input suggestions", 0.0, 0.0, 2048),
+    "chat/commit_reader": Wire("", "input suggestions", 0.0, 0.0, 2048),
+    "chat/build_reader": Wire("", "input suggestions", 0.0, 0.0, 2048),
+    "chat/react": Wire("messages", "tools agent_scratchpad unavailable_resources", 0.1, 0.1, 4096),
+    "generate_commit_message": Wire("diff", "", 0.0, 0.0, 4096),
+    "generate_description": Wire("content template", "", 0.0, 0.0, 4096),
+    "summarize_new_merge_request": Wire("extracted_diff", "", 0.0, 0.0, 2000),
+    "summarize_review": Wire("draft_notes_content", "", 0.1, 0.1, 2048),
     "resolve_vulnerability": Wire(
         "name vulnerability_description identifiers filename source_code vulnerable_code",
         "",
-        *(0.0, 0.0, 4096, 60),
+        *(0.0, 0.0, 4096),
     ),
-    "glab_ask_git_command": Wire("prompt", "", 0.1, 0.1, 2048, 60),
-    "categorize_question": Wire("question previous_answer", "", 0.0, 0.0, 500, 5),
-    "measure_comment_temperature": Wire("content", "", 0.5, 0.5, 1000, 60),
+    "glab_ask_git_command": Wire("prompt", "", 0.1, 0.1, 2048),
+    "categorize_question": Wire("question previous_answer", "", 0.0, 0.0, 500),
+    "measure_comment_temperature": Wire("content", "", 0.5, 0.5, 1000),
 }
 #: Compared in test_definitions.py, variant by variant.
 CODE_AND_CHECK = {
@@ -124,7 +119,6 @@ def test_numbers_are_those_of_the_wire(registry: PromptRegistry, prompt_id: str)
 
         assert definition.sampling.temperature == temperature, definition.variant
         assert definition.sampling.max_output_tokens == expected.max_output_tokens
-        assert definition.timeout_s == expected.timeout_s
 
 
 @pytest.mark.parametrize("prompt_id", WIRE)

@@ -2,6 +2,7 @@ import re
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
@@ -56,7 +57,7 @@ def queries_of(admin: Client, url: str) -> int:
 
 def key_of(deployment: ModelDeployment) -> str | None:
     fresh = ModelDeployment.objects.get(pk=deployment.pk)
-    key = fresh.decrypt_api_key(SecretBox.from_settings())
+    key = fresh.decrypt_api_key(SecretBox(settings.ENCRYPTION_KEYS))
     return key.reveal() if key else None
 
 

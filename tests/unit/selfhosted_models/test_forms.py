@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from selfhosted_models.forms import ModelDeploymentForm
 from selfhosted_models.models import ModelDeployment
@@ -30,7 +31,7 @@ def saved(form: ModelDeploymentForm) -> ModelDeployment:
 
 
 def key_of(deployment: ModelDeployment) -> str | None:
-    key = deployment.decrypt_api_key(SecretBox.from_settings())
+    key = deployment.decrypt_api_key(SecretBox(settings.ENCRYPTION_KEYS))
     return key.reveal() if key else None
 
 

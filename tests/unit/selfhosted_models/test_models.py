@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
@@ -139,7 +140,7 @@ def test_choices_of_family_say_which_is_off_the_supported_list() -> None:
 def test_key_is_stored_encrypted_and_can_be_decrypted() -> None:
     deployment = stored(make_deployment(api_key=KEY))
 
-    key = deployment.decrypt_api_key(SecretBox.from_settings())
+    key = deployment.decrypt_api_key(SecretBox(settings.ENCRYPTION_KEYS))
 
     assert key is not None
     assert key.reveal() == KEY
@@ -150,7 +151,7 @@ def test_deployment_without_a_key_has_none() -> None:
     deployment = make_deployment()
 
     assert deployment.has_api_key is False
-    assert deployment.decrypt_api_key(SecretBox.from_settings()) is None
+    assert deployment.decrypt_api_key(SecretBox(settings.ENCRYPTION_KEYS)) is None
 
 
 def test_removed_key_leaves_nothing() -> None:
@@ -194,7 +195,7 @@ def test_key_no_header_may_carry_is_refused(key: str) -> None:
 def test_space_around_a_key_is_taken_off() -> None:
     deployment = make_deployment(api_key=f"  {KEY}\n")
 
-    key = deployment.decrypt_api_key(SecretBox.from_settings())
+    key = deployment.decrypt_api_key(SecretBox(settings.ENCRYPTION_KEYS))
 
     assert key is not None
     assert key.reveal() == KEY
@@ -210,7 +211,7 @@ def test_key_copied_from_another_row_is_not_opened() -> None:
     ModelDeployment.objects.filter(pk=poor.pk).update(api_key_ciphertext=rich.api_key_ciphertext)
 
     with pytest.raises(SecretUnavailable):
-        stored(poor).decrypt_api_key(SecretBox.from_settings())
+        stored(poor).decrypt_api_key(SecretBox(settings.ENCRYPTION_KEYS))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +293,7 @@ def test_snapshot_holds_what_requests_need(family: ModelFamily) -> None:
         api_key=KEY, family=family, context_tokens=8192, first_token_timeout_s=9, idle_timeout_s=3
     )
 
-    serving = stored(deployment).to_serving_config(SecretBox.from_settings())
+    serving = stored(deployment).to_serving_config(SecretBox(settings.ENCRYPTION_KEYS))
 
     assert (serving.deployment, serving.family) == (deployment.name, family)
     assert [endpoint.url for endpoint in serving.endpoints] == ["http://10.0.4.11:8000/v1"]
@@ -307,7 +308,7 @@ def test_snapshot_of_a_row_that_no_form_has_checked_is_refused() -> None:
     deployment = make_deployment(endpoints=["http://gpu1/v1", "gpu2"])
 
     with pytest.raises(EndpointRefused):
-        deployment.to_serving_config(SecretBox.from_settings())
+        deployment.to_serving_config(SecretBox(settings.ENCRYPTION_KEYS))
 
 
 def test_rule_of_another_app_is_asked_when_a_deployment_is_checked() -> None:

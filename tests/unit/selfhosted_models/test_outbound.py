@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -106,7 +107,7 @@ async def events(
     """Return all events of an answer; those before a failure are in `into`."""
     seen = [] if into is None else into
     request = request or request_to()
-    async with await door.open_stream(request, clocks, headers_by=soon()) as stream:
+    async with aclosing(await door.open_stream(request, clocks, headers_by=soon())) as stream:
         async for data in stream.events(first_event_by=soon(clocks.first_token_s)):
             seen.append(data)
     return seen
@@ -301,7 +302,7 @@ async def test_stream_may_say_its_charset() -> None:
 async def test_event_is_handed_on_before_the_next_one_comes() -> None:
     door = door_streaming(b"data: a\n\n", ...)
 
-    async with await door.open_stream(request_to(), PATIENT, headers_by=soon()) as stream:
+    async with aclosing(await door.open_stream(request_to(), PATIENT, headers_by=soon())) as stream:
         first = await anext(aiter(stream.events(first_event_by=soon())))
 
     assert first == b"a"
@@ -404,7 +405,7 @@ async def test_time_a_slow_reader_takes_is_not_the_servers() -> None:
     clocks = Clocks(2, 2, TINY_S, 2)
     seen = []
 
-    async with await door.open_stream(request_to(), clocks, headers_by=soon()) as stream:
+    async with aclosing(await door.open_stream(request_to(), clocks, headers_by=soon())) as stream:
         async for data in stream.events(first_event_by=soon()):
             seen.append(data)
             await asyncio.sleep(2 * TINY_S)  # the reader's slowness is what is tested
@@ -899,8 +900,8 @@ async def test_stream_that_is_left_early_closes_its_connection(
 ) -> None:
     model_server.answer_with(Script(stall=2))
 
-    async with await door.open_stream(
-        chat_request(model_server), PATIENT, headers_by=soon()
+    async with aclosing(
+        await door.open_stream(chat_request(model_server), PATIENT, headers_by=soon())
     ) as stream:
         await anext(aiter(stream.events(first_event_by=soon())))
 

@@ -75,6 +75,7 @@ def test_chat_request_in_full() -> None:
         "top_p": 0.9,
         "stop": ["</s>", "[INST]"],
         "stream": True,
+        "stream_options": {"include_usage": True},
     }
 
 
@@ -92,6 +93,7 @@ def test_text_request_in_full() -> None:
         "temperature": 0.0,
         "stop": ["<|file_separator|>"],
         "stream": True,
+        "stream_options": {"include_usage": True},
     }
 
 
@@ -412,3 +414,11 @@ def test_chat_choice_without_a_message_is_refused(said: object, *, is_event: boo
     choice = {"message": said, "delta": said}
 
     assert refusal(CHAT, body(choice), is_event=is_event) == "a choice without a message"
+
+
+def test_usage_of_a_stream_is_not_asked_for_where_that_may_be_refused() -> None:
+    serving = make_serving(reports_stream_usage=False)
+
+    request = CHAT.build_request(serving, completion(ASK), stream=True)
+
+    assert "stream_options" not in request.body

@@ -1,0 +1,31 @@
+"""What the gateway's views are given, and the one kind of response that is not Django's own."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http.response import HttpResponseBase
+
+from gateway.exchange import Exchange
+from gateway.runtime import Runtime
+
+
+class GatewayRequest(ASGIRequest):
+    """A request with what the gateway's views need."""
+
+    runtime: Runtime
+    exchange: Exchange
+
+
+class StreamedAnswer(HttpResponseBase):
+    """A response whose parts are sent as they come, and whose source is closed however it ends."""
+
+    streaming = True
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], aclose: Callable[[], Awaitable[None]], content_type: str
+    ) -> None:
+        super().__init__(content_type=content_type)
+        self["Cache-Control"] = "no-store"
+        self["X-Accel-Buffering"] = "no"  # tells nginx to pass each part on at once
+        self.parts = parts
+        self.aclose = aclose
