@@ -21,7 +21,7 @@ from selfhosted_models.errors import (
 )
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest, UpstreamStream
 from selfhosted_models.serving import Clocks, ServingConfig
-from selfhosted_models.serving_formats.base import FormatError, ServingFormat
+from selfhosted_models.serving_formats.base import Completion, FormatError, ServingFormat
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
 
 T = TypeVar("T")
@@ -143,6 +143,12 @@ def with_inputs(inputs: Mapping[str, Any]) -> RenderFor:
     return render_for
 
 
+def as_given(completion: Completion) -> RenderFor:
+    """Return what sends a caller's own prompt as it is, whoever answers."""
+    rendered = RenderedPrompt(completion, definition=None, input_tokens=0, cut_inputs=())
+    return lambda _candidate: rendered
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer, and who gave it."""
@@ -248,8 +254,9 @@ class Question:
 def _note(exchange: Exchange, attempt: Attempt) -> None:
     definition = attempt.rendered.definition
     exchange.deployment = attempt.serving.deployment
-    exchange.prompt = f"{definition.prompt}/{definition.variant}/{definition.version}"
-    exchange.prompt_digest = definition.digest
+    if definition is not None:
+        exchange.prompt = f"{definition.prompt}/{definition.variant}/{definition.version}"
+        exchange.prompt_digest = definition.digest
     exchange.prompt_tokens_estimate = attempt.rendered.input_tokens
     exchange.cut_inputs = attempt.rendered.cut_inputs
 

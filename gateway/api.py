@@ -13,7 +13,18 @@ from ninja.errors import HttpError, ValidationErrorContext
 from ninja.parser import Parser
 
 from gateway.errors import GatewayError, RequestInvalid, RequestMalformed
-from gateway.views import agent, code, health, openai, prompts, user_tokens
+from gateway.views import (
+    agent,
+    chat,
+    code,
+    health,
+    openai,
+    prompts,
+    search,
+    suggestions,
+    user_tokens,
+    vendors,
+)
 
 MAX_JSON_DEPTH = 64
 #: Brackets in all, those inside texts included: 4 MiB of nothing else would take seconds to read.
@@ -100,5 +111,16 @@ api = GatewayAPI(
     docs_url=None,
     openapi_url=None,
 )
-for views in (code, prompts, agent, openai, user_tokens, health):
+for views in (
+    code,
+    suggestions,
+    prompts,
+    agent,
+    chat,
+    search,
+    openai,
+    user_tokens,
+    health,
+    vendors,
+):
     api.add_router("", views.router)

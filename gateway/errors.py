@@ -89,6 +89,12 @@ class BodyTimeout(GatewayError):
     status = HTTPStatus.REQUEST_TIMEOUT
 
 
+class NotReady(GatewayError):
+    code = "not_ready"
+    retryable = True
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class PathUnknown(GatewayError):
     code = "not_found"
     status = HTTPStatus.NOT_FOUND

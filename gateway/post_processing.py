@@ -1,6 +1,9 @@
-"""Tidying generated code before it goes to the editor. Source: wire contract, section 2.2."""
+"""Tidying what a model wrote before it goes to the editor. Source: wire contract, 2.1 and 2.2."""
 
 import re
+from collections.abc import AsyncIterable, AsyncIterator
+
+from selfhosted_models.families import ModelFamily
 
 _OPENING_FENCE_LINE = re.compile(r"^```\w*[^\S\n]*(?:\n|\Z)", re.MULTILINE)
 
@@ -63,3 +66,20 @@ def _without_repeated_comment(text: str, known: set[str]) -> str:
     if newline and first.strip() in known and _COMMENT_LINE.match(first):
         return text[: len(text) - len(body)] + rest
     return text
+
+
+def escapes_underscores(family: ModelFamily) -> bool:
+    r"""Tell whether models of `family` write `\_` where code has `_`."""
+    return family in {ModelFamily.MIXTRAL_8X7B_INSTRUCT, ModelFamily.MIXTRAL_8X22B}
+
+
+async def unescape_underscores(texts: AsyncIterable[str]) -> AsyncIterator[str]:
+    r"""Yield `texts` with `_` for `\_`, wherever the pieces are cut."""
+    held = ""
+    async for text in texts:
+        joined = held + text
+        held = "\\" if joined.endswith("\\") else ""
+        if ready := joined.removesuffix("\\").replace("\\_", "_"):
+            yield ready
+    if held:
+        yield held

@@ -19,13 +19,14 @@ class RenderedPrompt:
 
     Attributes:
         completion: What to ask of the model.
-        definition: Where it comes from: title, version, digest and so on.
+        definition: Where it comes from: title, version, digest and so on; None if a caller wrote
+            it.
         input_tokens: What it takes, as estimated.
         cut_inputs: The inputs that were cut to make it fit.
     """
 
     completion: Completion
-    definition: PromptDefinition
+    definition: PromptDefinition | None
     input_tokens: int
     cut_inputs: tuple[str, ...]
 

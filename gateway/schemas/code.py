@@ -1,6 +1,6 @@
 """Bodies of the v2 code endpoints. Source: wire contract, sections 2.1 and 2.2."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic_core.core_schema import ValidationInfo
@@ -137,6 +137,19 @@ AnyCodeRequest = (
 )
 
 
-def own_prompt(payload: AnyCodeRequest) -> Any:
+WrittenPrompt = str | list[PromptMessage]
+
+
+class EditedFile(Protocol):
+    """The file an editor has open, however a body names it."""
+
+    file_name: str
+    content_above_cursor: str
+    content_below_cursor: str
+    language_identifier: str | None
+
+
+def own_prompt(payload: AnyCodeRequest) -> WrittenPrompt | None:
     """Return the prompt the caller wrote itself, None for version 1 or where it is absent."""
-    return getattr(payload, "prompt", None)
+    written: WrittenPrompt | None = getattr(payload, "prompt", None)
+    return written

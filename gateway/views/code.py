@@ -8,15 +8,30 @@ from django.http.response import HttpResponseBase
 from ninja import Body, Router
 
 from feature_config.catalogue import Feature
-from gateway.answers import Answer, Question, with_inputs
+from gateway.answers import Answer, Question, as_given, with_inputs
+from gateway.errors import PathUnknown
 from gateway.gates import Access, Candidate, decide
 from gateway.languages import detect_language
 from gateway.model_metadata import CallerModel
-from gateway.post_processing import tidy_generation
+from gateway.post_processing import (
+    escapes_underscores,
+    tidy_generation,
+    unescape_underscores,
+)
 from gateway.requests import GatewayRequest
-from gateway.schemas.code import AnyCodeRequest, CompletionRequest, GenerationRequest, own_prompt
+from gateway.schemas.code import (
+    AnyCodeRequest,
+    CompletionRequest,
+    EditedFile,
+    GenerationRequest,
+    WrittenPrompt,
+    own_prompt,
+)
+from gateway.views.direct import COMPLETION_SAMPLING, chat_sampling
 from gateway.views.responses import json_response, raw_stream
+from prompts.tokens import cut_to_tokens
 from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS
+from selfhosted_models.serving_formats.base import Completion, Message, Sampling
 
 router = Router(tags=["code"])
 
@@ -36,6 +51,8 @@ _GENERATIONS = Access(
 #: Dialects of a model without an identifier. Source: wire contract, 3.1.
 _COMPLETIONS_DIALECT = "text-completion-openai"
 _GENERATIONS_DIALECT = "custom_openai"
+_GENERATIONS_PROMPT_ID = "code_suggestions/generations"
+_V1_TOKENS = 2048
 
 
 @router.post("/v2/code/completions", summary="Fill in the middle")
@@ -44,20 +61,20 @@ async def completions(
     request: GatewayRequest, payload: Body[CompletionRequest]
 ) -> HttpResponseBase:
     candidates = _candidates(request, payload, _COMPLETIONS, _COMPLETIONS_DIALECT)
-    current_file = payload.current_file
-    fill = with_inputs(
-        {
-            "prefix": current_file.content_above_cursor,
-            "suffix": current_file.content_below_cursor,
-            "file_name": current_file.file_name,
-            "language": detect_language(current_file.file_name, current_file.language_identifier),
-            "context": "\n".join(item.content for item in payload.context),
-        }
+    context = "\n".join(item.content for item in payload.context)
+    render_for = with_inputs(completion_inputs(payload.current_file, context))
+    if written := own_prompt(payload):
+        render_for = as_given(_as_written(written, COMPLETION_SAMPLING))
+    question = Question(
+        request.runtime.door, request.exchange, candidates, render_for, COMPLETION_CLOCKS
     )
-    question = Question(request.runtime.door, request.exchange, candidates, fill, COMPLETION_CLOCKS)
     if payload.stream:
-        return raw_stream(await question.stream())
+        stream = await question.stream()
+        escapes = escapes_underscores(stream.candidate.serving.family)
+        return raw_stream(stream, unescape_underscores(stream) if escapes else stream)
     answer = await question.fetch()
+    if escapes_underscores(answer.candidate.serving.family):
+        return _suggestion(payload, answer, answer.text.replace("\\_", "_"))
     return _suggestion(payload, answer, answer.text)
 
 
@@ -65,22 +82,57 @@ async def completions(
 async def generations(
     request: GatewayRequest, payload: Body[GenerationRequest]
 ) -> HttpResponseBase:
+    if payload.prompt_id not in {None, _GENERATIONS_PROMPT_ID}:
+        raise PathUnknown(f"Prompt '{payload.prompt_id}' not found", code="prompt_missing")
     candidates = _candidates(request, payload, _GENERATIONS, _GENERATIONS_DIALECT)
-    current_file = payload.current_file
-    fill = with_inputs(
-        {
-            "prefix": current_file.content_above_cursor,
-            "instruction": _instruction(payload),
-            "language": current_file.language_identifier or "",
-            "file_name": current_file.file_name,
-        }
-    )
-    question = Question(request.runtime.door, request.exchange, candidates, fill, CHAT_CLOCKS)
+    written = own_prompt(payload)
+    if written and payload.prompt_id is None and payload.model_provider == "litellm":
+        sampling = chat_sampling(payload.model_name or "")
+        render_for = as_given(_as_chat(written, sampling))
+    else:
+        render_for = with_inputs(generation_inputs(payload.current_file, _instruction(payload)))
+    question = Question(request.runtime.door, request.exchange, candidates, render_for, CHAT_CLOCKS)
     if payload.stream:
         return raw_stream(await question.stream())
     answer = await question.fetch()
-    text = tidy_generation(answer.text, current_file.content_above_cursor)
+    text = tidy_generation(answer.text, payload.current_file.content_above_cursor)
     return _suggestion(payload, answer, text)
+
+
+def completion_inputs(current_file: EditedFile, context: str) -> dict[str, str]:
+    """Return the inputs of the completion prompt."""
+    return {
+        "prefix": current_file.content_above_cursor,
+        "suffix": current_file.content_below_cursor,
+        "file_name": current_file.file_name,
+        "language": detect_language(current_file.file_name, current_file.language_identifier),
+        "context": context,
+    }
+
+
+def generation_inputs(current_file: EditedFile, instruction: str) -> dict[str, str]:
+    """Return the inputs of the generation prompt; the language is the editor's word."""
+    return {
+        "prefix": current_file.content_above_cursor,
+        "instruction": instruction,
+        "language": current_file.language_identifier or "",
+        "file_name": current_file.file_name,
+    }
+
+
+def _as_written(written: WrittenPrompt, sampling: Sampling) -> Completion:
+    """Return a caller's own prompt: a text to continue, or messages."""
+    if isinstance(written, str):
+        return Completion(sampling, text=written)
+    return _as_chat(written, sampling)
+
+
+def _as_chat(written: WrittenPrompt, sampling: Sampling) -> Completion:
+    if isinstance(written, str):
+        return Completion(sampling, messages=(Message("user", written),))
+    return Completion(
+        sampling, messages=tuple(Message(item.role, item.content) for item in written)
+    )
 
 
 def _candidates(
@@ -113,11 +165,14 @@ def _caller_model(payload: AnyCodeRequest, dialect: str) -> CallerModel | None:
 
 
 def _instruction(payload: AnyCodeRequest) -> str:
-    """Return what the user asked for; the messages of version 3 are joined."""
-    prompt = own_prompt(payload)
-    if prompt is None:
-        return ""
-    return prompt if isinstance(prompt, str) else "\n\n".join(item.content for item in prompt)
+    """Return what the user asked for; version 1 has no prompt, so the code itself asks."""
+    written = own_prompt(payload)
+    if written is None:
+        code = cut_to_tokens(payload.current_file.content_above_cursor, _V1_TOKENS, keep="end")
+        return f"```\n{code}\n```"
+    if isinstance(written, str):
+        return written
+    return "\n\n".join(item.content for item in written)
 
 
 def _suggestion(payload: AnyCodeRequest, answer: Answer, text: str) -> HttpResponse:

@@ -1,6 +1,8 @@
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
+from gateway.errors import NotReady
+from gateway.requests import GatewayRequest
 from gateway.views.responses import json_response
 
 router = Router(tags=["monitoring"])
@@ -8,4 +10,11 @@ router = Router(tags=["monitoring"])
 
 @router.get("/monitoring/healthz", summary="Is the process alive?")
 async def healthz(request: HttpRequest) -> HttpResponse:
+    return json_response({})
+
+
+@router.get("/monitoring/ready", summary="Can it serve from what it holds?")
+async def ready(request: GatewayRequest) -> HttpResponse:
+    if not request.runtime.snapshot.version:
+        raise NotReady("The configuration could not be read yet: check the database.")
     return json_response({})

@@ -1,6 +1,6 @@
 """Responses the views share."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 import orjson
@@ -14,11 +14,16 @@ def json_response(document: Any) -> HttpResponse:
     return HttpResponse(orjson.dumps(document), content_type="application/json")
 
 
-def raw_stream(stream: TextStream) -> StreamedAnswer:
-    """The wire contract's raw format: the pieces of text, one after another, nothing between."""
+def raw_stream(stream: TextStream, texts: AsyncIterable[str] | None = None) -> StreamedAnswer:
+    """The wire contract's raw format: the pieces of text, one after another, nothing between.
+
+    Args:
+        stream: Is closed with the response.
+        texts: What to send of it, if not all as it is.
+    """
 
     async def parts() -> AsyncIterator[bytes]:
-        async for text in stream:
+        async for text in texts or stream:
             yield text.encode()
 
     return StreamedAnswer(parts(), stream.aclose, "text/event-stream; charset=utf-8")

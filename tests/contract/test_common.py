@@ -170,8 +170,9 @@ def test_odd_header_is_a_callers_error(allowing: House, value: str) -> None:
 
 def test_declared_size_over_the_limit_is_refused_before_it_is_sent(allowing: House) -> None:
     length = f"Content-Length: {5 * 1024 * 1024}"
+    lines = [f"{name}: {value}" for name, value in allowing.headers().items()]
 
-    answer = speak(allowing, head(f"POST {COMPLETIONS} HTTP/1.1", length))
+    answer = speak(allowing, head(f"POST {COMPLETIONS} HTTP/1.1", *lines, length))
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in answer.lower()

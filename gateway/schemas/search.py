@@ -1,0 +1,25 @@
+"""Body of `/v1/search/gitlab-docs`. Source: wire contract, section 2.6."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from gateway.schemas.code import WireModel
+
+Text100 = Annotated[str, StringConstraints(max_length=100)]
+
+
+class SearchMetadata(WireModel):
+    source: Text100
+    version: Text100
+
+
+class SearchPayload(WireModel):
+    query: Annotated[str, StringConstraints(max_length=400_000)]
+    page_size: Annotated[int, Field(ge=1, le=20)] = 4
+
+
+class SearchRequest(WireModel):
+    type: Text100
+    metadata: SearchMetadata
+    payload: SearchPayload
