@@ -39,6 +39,19 @@ START_WITHIN_S = 60.0
 ANSWER_WITHIN_S = 60.0
 
 
+#: Settings of a real installation in this shell: its keys must not sign the demo's token.
+_NOT_OURS = (
+    "AIGW_SELF_SIGNED_JWT__SIGNING_KEY",
+    "AIGW_SELF_SIGNED_JWT__VALIDATION_KEY",
+    "AIGW_GITLAB_URL",
+    "ENCRYPTION_KEYS",
+    "GATEWAY_TRUSTED_ISSUERS",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "UPSTREAM_ALLOWED_CIDRS",
+)
+
+
 class DemoFailed(Exception):
     """A step did not work; the message says which and what to do."""
 
@@ -258,6 +271,8 @@ Everything is up until you press Ctrl-C.
 
 def set_environment() -> None:
     """Point everything started here at the demo's own data, and let it dial loopback."""
+    for name in _NOT_OURS:
+        os.environ.pop(name, None)
     data_dir = ROOT / "var" / "demo"
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["DATA_DIR"] = str(data_dir)

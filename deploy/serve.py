@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=int(os.environ.get("WEB_CONCURRENCY", "1")))
     args = parser.parse_args()
+    os.umask(0o077)  # what is made in DATA_DIR is its owner's alone
     manage("migrate", "--verbosity", "0")  # runs the system checks first
     command = [
         str(Path(sys.executable).with_name("gunicorn")),

@@ -27,9 +27,11 @@ from gateway.views import (
 )
 
 MAX_JSON_DEPTH = 64
-#: Brackets in all, those inside texts included: 4 MiB of nothing else would take seconds to read.
-MAX_JSON_BRACKETS = 300_000
+#: In all, those inside texts included: 4 MiB of nothing else would take seconds to read.
+MAX_JSON_BRACKETS = 100_000
+MAX_JSON_COMMAS = 400_000
 MAX_ECHOED_CHARS = 256
+MAX_ERRORS = 20
 _SECRET_FIELDS = {"model_api_key", "api_key"}
 _TOO_DEEP = f"The JSON is nested deeper than {MAX_JSON_DEPTH} levels: send it flatter."
 
@@ -38,7 +40,8 @@ class StrictJsonParser(Parser):
     """Reads JSON bodies, with the wire contract's error for malformed ones."""
 
     def parse_body(self, request: HttpRequest) -> Any:
-        if request.body.count(b"[") + request.body.count(b"{") > MAX_JSON_BRACKETS:
+        brackets = request.body.count(b"[") + request.body.count(b"{")
+        if brackets > MAX_JSON_BRACKETS or request.body.count(b",") > MAX_JSON_COMMAS:
             raise RequestMalformed("The JSON has too many lists and objects: send fewer.")
         try:
             document = orjson.loads(request.body)
@@ -82,7 +85,7 @@ class GatewayAPI(NinjaAPI):
         items = [
             _wire_item(context.model.__ninja_param_source__ or "body", dict(item))
             for context in error_contexts
-            for item in context.pydantic_validation_error.errors(include_url=False)
+            for item in context.pydantic_validation_error.errors(include_url=False)[:MAX_ERRORS]
         ]
         return RequestInvalid(items)
 

@@ -10,14 +10,44 @@ from django.core.asgi import get_asgi_application
 #: Loads the apps; so it comes before what needs them.
 _django = get_asgi_application()
 
-from gateway.handler import GatewayHandler, Receive, Scope, Send  # noqa: E402
+from gateway.bodies import (  # noqa: E402
+    ClientLeft,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+)
+from gateway.errors import BodyTimeout, BodyTooLarge  # noqa: E402
+from gateway.handler import GatewayHandler  # noqa: E402
 from gateway.runtime import Runtime, runtime_settings  # noqa: E402
 from gateway.urls import PAGE_PREFIXES, PAGES  # noqa: E402
+
+MAX_PAGE_BODY_BYTES = 2_500_000  # as much as Django lets a form have
 
 
 def is_page(path: str) -> bool:
     """Tell whether Django's own handler answers `path`."""
     return path in PAGES or path.startswith(PAGE_PREFIXES)
+
+
+async def _page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a page; Django itself would take a body of any size, at any pace."""
+    try:
+        body = await read_body(scope, receive, max_bytes=MAX_PAGE_BODY_BYTES)
+    except ClientLeft:
+        return
+    except (BodyTooLarge, BodyTimeout) as error:
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": error.safe_message.encode()})
+        return
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return whole.pop() if whole else await receive()
+
+    await _django(cast(dict[str, Any], scope), receive_again, cast(Any, send))
 
 
 class Application:
@@ -35,7 +65,7 @@ class Application:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif is_page(scope.get("path", "")):
-            await _django(cast(dict[str, Any], scope), receive, cast(Any, send))
+            await _page(scope, receive, send)
         elif self._gateway is not None:
             await self._gateway(scope, receive, send)
 

@@ -1,6 +1,7 @@
 """Who is calling: from a bearer token to a `Caller`, or a 401 with the wire contract's text."""
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -171,15 +172,15 @@ def _require_equal(headers: Mapping[str, str], name: str, claim: str) -> None:
 
 
 def _require_sane_times(claims: Mapping[str, Any], now: float) -> None:
-    if not isinstance(claims["exp"], int | float):
+    expires_at, issued_at = claims["exp"], claims.get("iat", now)
+    if not _is_time(expires_at) or not _is_time(issued_at) or issued_at > now + LEEWAY_S:
         raise TokenRefused(REFUSED)
-    issued_at = claims.get("iat")
-    if issued_at is None:
-        return
-    if not isinstance(issued_at, int | float) or issued_at > now + LEEWAY_S:
+    if expires_at - issued_at > MAX_LIFETIME_S + (0 if "iat" in claims else LEEWAY_S):
         raise TokenRefused(REFUSED)
-    if claims["exp"] - issued_at > MAX_LIFETIME_S:
-        raise TokenRefused(REFUSED)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _caller_of(claims: Mapping[str, Any], *, is_own_issued: bool) -> Caller:

@@ -8,12 +8,15 @@ import django.conf
 from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.trusted_keys import issuer_sources, load_own_keys
 from selfhosted_models.errors import EndpointRefused
 
 settings = django.conf.settings
 MIN_SECRET_KEY_CHARS = 50
+POLL_BOUNDS_S = (0.1, 3600.0)
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @register
@@ -82,6 +85,39 @@ def _check_url_policy() -> Iterator[CheckMessage]:
                 id="gateway.E005",
             )
 
+    for host in settings.UPSTREAM_ALLOWED_HOSTS:
+        if "/" in host or host.count(":") == 1:
+            yield Error(
+                f"UPSTREAM_ALLOWED_HOSTS: {host!r} is more than a host.",
+                hint="Write names or addresses alone, without scheme and port: llm1,127.0.0.1.",
+                id="gateway.E009",
+            )
+
+
+def _check_refresh() -> Iterator[CheckMessage]:
+    shortest_s, longest_s = POLL_BOUNDS_S
+    if not shortest_s <= settings.CONFIGURATION_POLL_S <= longest_s:
+        yield Error(
+            f"CONFIGURATION_POLL_S is {settings.CONFIGURATION_POLL_S:g}.",
+            hint=f"It is {shortest_s:g} to {longest_s:g} seconds; 2 is the default.",
+            id="gateway.E010",
+        )
+    if settings.REDIS_URL and not settings.REDIS_URL.startswith(REDIS_SCHEMES):
+        yield Error(
+            "REDIS_URL has a scheme that is not known.",
+            hint=f"It begins with one of {', '.join(REDIS_SCHEMES)}; a Valkey is redis:// too.",
+            id="gateway.E011",
+        )
+
+
+def _check_log_level() -> Iterator[CheckMessage]:
+    if settings.LOG_LEVEL not in LOG_LEVELS:
+        yield Error(
+            f"LOG_LEVEL is {settings.LOG_LEVEL!r}.",
+            hint=f"It is one of: {', '.join(LOG_LEVELS)}.",
+            id="gateway.E012",
+        )
+
 
 def _check_own_keys() -> Iterator[CheckMessage]:
     for name in ("SIGNING", "VALIDATION"):
@@ -125,6 +161,8 @@ _CHECKS = (
     _check_issuers,
     _check_model_metadata,
     _check_url_policy,
+    _check_refresh,
+    _check_log_level,
     _check_own_keys,
     _check_data_dir_mode,
 )

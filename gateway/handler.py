@@ -8,7 +8,6 @@ here, in order: request id, CORS, authentication, the view, errors, the log even
 import asyncio
 import io
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
+from gateway.bodies import ClientLeft, Message, Receive, Scope, Send, read_body
 from gateway.errors import (
     KNOWN_ERRORS,
     BodyTimeout,
@@ -36,20 +36,17 @@ from selfhosted_models.errors import DeploymentError
 
 log = structlog.get_logger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
 MAX_BODY_BYTES = 4 * 1024 * 1024
-BODY_WITHIN_S = 15.0
+#: A client that takes nothing for so long holds a model server's slot for nothing.
+WRITE_STALL_S = 20.0
+MAX_REASON_CHARS = 500
 
 #: Answered without a token.
 PUBLIC_PATHS = frozenset({"/monitoring/healthz", "/monitoring/ready"})
 
 
-class ClientLeft(Exception):
-    """The client closed its connection."""
+class ClientStalled(Exception):
+    """The client does not read what it asked for."""
 
 
 class GatewayHandler:
@@ -58,6 +55,7 @@ class GatewayHandler:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._resolver = get_resolver(settings.GATEWAY_URLCONF)
+        self._resolver.url_patterns  # noqa: B018 - imports the views now, not on a first request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = GatewayRequest(scope, io.BytesIO())
@@ -71,6 +69,8 @@ class GatewayHandler:
                 await self._serve_unless_left(request, receive, send)
         except ClientLeft:
             exchange.outcome = "client_left"
+        except ClientStalled:
+            exchange.outcome = "client_stalled"  # not ended cleanly: the server cuts the connection
         except asyncio.CancelledError:
             exchange.outcome = "server_stopping"
             raise
@@ -87,7 +87,7 @@ class GatewayHandler:
             if request.path_info not in PUBLIC_PATHS:
                 exchange.caller = await request.runtime.verifier.authenticate(request.headers)
             # Set, not streamed: Django would refuse more than 2.5 MB, and we have our own limit.
-            request._body = await _read_body(request.scope, receive)
+            request._body = await read_body(request.scope, receive, max_bytes=MAX_BODY_BYTES)
         except KNOWN_ERRORS as error:
             response = _error_response(request, error)
             if isinstance(error, BodyTooLarge | BodyTimeout):
@@ -115,6 +115,8 @@ class GatewayHandler:
         response = await self._answer(request)
         try:
             await _send_answer(response, request, send)
+        except ClientStalled:
+            raise
         except Exception:  # a bug behind the status: the server logs it and cuts the connection
             request.exchange.outcome = "internal_error"
             raise
@@ -146,33 +148,6 @@ class GatewayHandler:
         return cast(HttpResponseBase, response)
 
 
-async def _read_body(scope: Mapping[str, Any], receive: Receive) -> bytes:
-    """Return the body, counted while it comes; too much or too slow ends the request."""
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-        raise BodyTooLarge(_TOO_LARGE)
-    parts, total = [], 0
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientLeft
-                parts.append(message.get("body", b""))
-                total += len(parts[-1])
-                if total > MAX_BODY_BYTES:
-                    raise BodyTooLarge(_TOO_LARGE)
-                if not message.get("more_body"):
-                    return b"".join(parts)
-    except TimeoutError as error:
-        raise BodyTimeout(
-            f"The body did not arrive within {BODY_WITHIN_S:g} seconds: send it at once."
-        ) from error
-
-
-_TOO_LARGE = f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB: send less text."
-
-
 async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send: Send) -> None:
     exchange = request.exchange
     exchange.status = response.status_code
@@ -187,18 +162,29 @@ async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send
         content = cast(HttpResponse, response).content
         headers["Content-Length"] = str(len(content))
         await _send_start(response.status_code, headers, exchange, send)
-        await send({"type": "http.response.body", "body": content})
+        await _send_in_time(send, {"type": _BODY, "body": content})
         return
     await _send_start(response.status_code, headers, exchange, send)
     try:
         async for part in response.parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+            await _send_in_time(send, {"type": _BODY, "body": part, "more_body": True})
     except DeploymentError as error:
         # The status is gone. Without the final message the server cuts the connection, so the
         # client sees that the answer broke off and never takes it for a whole one.
         exchange.outcome, exchange.reason = error.code, error.safe_message
         return
-    await send({"type": "http.response.body"})
+    await _send_in_time(send, {"type": _BODY})
+
+
+_BODY = "http.response.body"
+
+
+async def _send_in_time(send: Send, message: Message) -> None:
+    try:
+        async with asyncio.timeout(WRITE_STALL_S):
+            await send(message)
+    except TimeoutError as error:
+        raise ClientStalled from error
 
 
 async def _send_start(status: int, headers: dict[str, str], exchange: Exchange, send: Send) -> None:
@@ -214,7 +200,7 @@ async def _send_start(status: int, headers: dict[str, str], exchange: Exchange, 
 def _error_response(request: GatewayRequest, error: KnownError) -> HttpResponse:
     exchange = request.exchange
     answer = answer_for(error, Dialect.of_path(request.path_info), exchange.request_id)
-    exchange.outcome, exchange.reason = answer.code, answer.reason
+    exchange.outcome, exchange.reason = answer.code, answer.reason[:MAX_REASON_CHARS]
     return HttpResponse(
         orjson.dumps(answer.body),
         status=answer.status,

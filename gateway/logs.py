@@ -7,8 +7,17 @@ from typing import Any
 import orjson
 import structlog
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 #: Talk about every connection or request; what matters of it is in our own events.
-_CHATTY = ("uvicorn.access", "django.request", "httpx", "asyncio", "aiohttp.access")
+_CHATTY = (
+    "uvicorn.access",
+    "django.request",
+    "django.template",
+    "httpx",
+    "asyncio",
+    "aiohttp.access",
+)
 
 _SHARED: tuple[Any, ...] = (
     structlog.stdlib.add_log_level,
@@ -44,6 +53,6 @@ def configure(level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(level if level in LOG_LEVELS else "INFO")  # a check says so of others
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)

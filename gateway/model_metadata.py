@@ -12,7 +12,7 @@ from gateway.errors import RequestInvalid
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused, UpstreamError
 from selfhosted_models.families import family_of_wire_name, fits_wire_name
-from selfhosted_models.secrets import Secret
+from selfhosted_models.secrets import API_KEY_PATTERN, Secret
 from selfhosted_models.serving import ServingConfig
 
 
@@ -86,13 +86,16 @@ def serving_config_of(model: CallerModel) -> ServingConfig:
         endpoint = parse_endpoint(model.endpoint or "")
     except EndpointRefused as refusal:
         raise RequestInvalid(f"model_endpoint: {refusal.safe_message}") from refusal
+    api_key = (model.api_key or "").strip()
+    if api_key and not API_KEY_PATTERN.fullmatch(api_key):
+        raise RequestInvalid("api_key: it holds a character that no header may carry.")
     return ServingConfig(
         deployment=f"{model.name} of the caller",
         family=family,
         serving_format=_DIALECTS[dialect],
         endpoints=(endpoint,),
         model_identifier=identifier,
-        api_key=Secret(model.api_key) if model.api_key else None,
+        api_key=Secret(api_key) if api_key else None,
         # The wire contract fixes what such a server is sent: roles as the definitions have them.
         has_system_role=True,
         reports_stream_usage=False,

@@ -15,17 +15,15 @@ MAX_ANSWER_CHARS = 128 * 1024
 #: A label as models write it: any case, perhaps in bold or as a heading, `Final Answer:` or
 #: `**Final Answer**:` alike.
 _FINAL_ANSWER = re.compile(r"(?P<bold>\*\*)?\bfinal[ _]answer(?:\*\*)?[ \t]*:", re.IGNORECASE)
-_ACTION = re.compile(
-    r"(?:\*\*)?\baction(?:\*\*)?[ \t]*:(?:\*\*)?\s*(?P<tool>.*?)\s*"
-    r"(?:\*\*)?\baction[ _]input(?:\*\*)?[ \t]*:(?:\*\*)?(?P<input>.*)",
-    re.IGNORECASE | re.DOTALL,
-)
+_ACTION = re.compile(r"(?:\*\*)?\baction(?:\*\*)?[ \t]?:", re.IGNORECASE)
+_ACTION_INPUT = re.compile(r"(?:\*\*)?\baction[ _]input(?:\*\*)?[ \t]?:", re.IGNORECASE)
 #: What a model may write after its answer or its action, as if it were its own user.
 _NEXT_STEP = re.compile(
     r"\n[ \t]*(?:\*\*)?(?:thought|observation|action)(?:\*\*)?[ \t]*:", re.IGNORECASE
 )
 #: The longest beginning of such a label that may still be one: held back while it grows.
 _NEXT_STEP_WORDS = ("thought:", "observation:", "action:")
+_THOUGHT = re.compile(r"^(?:\*\*)?thought(?:\*\*)?[ \t]?:", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -128,15 +126,18 @@ def _held_back(answer: str) -> int:
 
 
 def _action_in(said: str) -> Action | None:
-    found = _ACTION.search(said)
-    if found is None:
+    """Find the two labels, one search each: what stands between and after is the action."""
+    label = _ACTION.search(said)
+    input_label = _ACTION_INPUT.search(said, label.end()) if label else None
+    if label is None or input_label is None:
         return None
-    rest = _NEXT_STEP.split("\n" + found["input"].lstrip(), maxsplit=1)[0]
-    thought = _FENCE_LINE.sub("", said[: found.start()]).strip()
+    tool = said[label.end() : input_label.start()]
+    rest = _NEXT_STEP.split("\n" + said[input_label.end() :].lstrip("* \t\n"), maxsplit=1)[0]
+    thought = _FENCE_LINE.sub("", said[: label.start()]).strip()
     return Action(
-        tool=normalise_tool(found["tool"]),
+        tool=normalise_tool(tool),
         tool_input=_FENCE_LINE.sub("", rest).strip(),
-        thought=re.sub(r"^(?:\*\*)?thought(?:\*\*)?[ \t]*:", "", thought, flags=re.I).strip(),
+        thought=_THOUGHT.sub("", thought).strip(),
     )
 
 

@@ -1,6 +1,7 @@
 """What the gateway's views are given, and the one kind of response that is not Django's own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http.response import HttpResponseBase
@@ -14,6 +15,10 @@ class GatewayRequest(ASGIRequest):
 
     runtime: Runtime
     exchange: Exchange
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        """Leave the header alone: bodies are JSON, and a caller can make parsing it expensive."""
+        self.content_type, self.content_params = "", {}
 
 
 class StreamedAnswer(HttpResponseBase):

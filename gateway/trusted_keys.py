@@ -164,7 +164,10 @@ class IssuerKeys:
         if not isinstance(uri, str):
             raise ValueError("the discovery document has no jwks_uri")  # noqa: TRY004 - bad data
         # Only its path is taken: the host of the keys stays the one the operator wrote.
-        keys_at = parse_endpoint(source.url.origin + urlsplit(uri).path)
+        path = urlsplit(uri).path
+        if not path.startswith("/"):
+            raise ValueError("the jwks_uri of the discovery document has no path")
+        keys_at = parse_endpoint(source.url.origin + path)
         return await self._get(source.issuer, keys_at, "")
 
     async def _get(self, issuer: str, endpoint: Endpoint, path: str) -> Any:

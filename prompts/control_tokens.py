@@ -5,7 +5,6 @@ stands in the text, so a value holding one could end its own part of the prompt.
 token's first character leaves plain text that reads the same.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,20 +16,21 @@ class ControlTokens:
     occurrence and can complete no other.
     """
 
-    __slots__ = ("_starts", "tokens")
+    __slots__ = ("tokens",)
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self.tokens = tuple(dict.fromkeys(tokens))
-        # Looking ahead finds tokens that overlap; only the first character is replaced.
-        self._starts = re.compile(
-            "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in self.tokens)
-        )
 
     def neutralise_text(self, text: str) -> str:
-        """Return `text` with every control token broken by a space."""
-        # Plain searches first: they are many times faster than the expression, and mostly enough.
-        if any(token in text for token in self.tokens):
-            return self._starts.sub(r"\g<0> ", text)
+        """Return `text` with every control token broken by a space.
+
+        Plain searches: an expression of all tokens costs a hundred times more on a text of `<`.
+        """
+        present = [token for token in self.tokens if token in text]
+        while present:  # a second round for tokens that overlap themselves or another
+            for token in present:
+                text = text.replace(token, f"{token[0]} {token[1:]}")
+            present = [token for token in present if token in text]
         return text
 
     def neutralise(self, value: Any) -> Any:

@@ -36,9 +36,12 @@ _DENIED = tuple(
         "::/128",
         "fe80::/10",
         "ff00::/8",
-        "fd00:ec2::254/128",
+        "fd00:ec2::/32",
+        "fd20:ce::/64",
+        "fd00:42::42/128",
     )
 )
+_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NETLOC = re.compile(r"(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]|[^][:%]+)(:(0*[1-9][0-9]*)?)?")
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
@@ -161,7 +164,9 @@ class UrlPolicy:
         faces = self.check_never_dialled(address)
         if host.lower() in self._hosts:
             return
-        if not any(faces[-1] in network for network in self._networks):
+        # A 6to4 address is a tunnel somewhere else: what is embedded never makes it allowed.
+        judged = faces[0] if faces[0] in _SIX_TO_FOUR else faces[-1]
+        if not any(judged in network for network in self._networks):
             raise EndpointRefused(
                 f"{host} points at {address}, outside the allowed networks. If that is right, add "
                 "the host to UPSTREAM_ALLOWED_HOSTS or its network to UPSTREAM_ALLOWED_CIDRS."

@@ -55,15 +55,24 @@ class UpstreamRejected(UpstreamError):
     Attributes:
         status: Its HTTP status.
         retry_after_s: What it asked for, if it did, clamped to 1 to 30 seconds.
+        is_overloaded: Whether it said `overloaded_error`, the word on which Rails asks again.
     """
 
     code = "upstream_rejected"
 
-    def __init__(self, safe_message: str, *, status: int, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        safe_message: str,
+        *,
+        status: int,
+        retry_after_s: int | None = None,
+        is_overloaded: bool = False,
+    ) -> None:
         super().__init__(safe_message)
         self.status = status
         self.retry_after_s = retry_after_s
-        self.retryable = status in {500, 502, 503, 504}
+        self.is_overloaded = is_overloaded
+        self.retryable = is_overloaded or status in {500, 502, 503, 504}
 
 
 class UpstreamProtocolError(UpstreamError):

@@ -6,7 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from selfhosted_models.endpoints import parse_endpoint
+from selfhosted_models.endpoints import UrlPolicy, is_ip_literal, parse_endpoint
 from selfhosted_models.errors import EndpointRefused
 
 MAX_ENDPOINTS = 16
@@ -21,7 +21,9 @@ def validate_endpoints(urls: object) -> None:
     errors = []
     for number, url in enumerate(urls, start=1):
         try:
-            parse_endpoint(url)
+            endpoint = parse_endpoint(url)
+            if is_ip_literal(endpoint.host):
+                UrlPolicy.check_never_dialled(endpoint.host)
         except EndpointRefused as refusal:
             errors.append(ValidationError(f"URL {number}: {refusal.safe_message}", code="endpoint"))
     if errors:

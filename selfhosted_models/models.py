@@ -1,7 +1,6 @@
 """The registry: which model servers the customer runs, and how to reach each."""
 
 import math
-import re
 import uuid
 from typing import Any, ClassVar
 
@@ -14,13 +13,12 @@ from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.fields import EndpointsField
-from selfhosted_models.secrets import Secret, SecretBox
+from selfhosted_models.secrets import API_KEY_PATTERN, Secret, SecretBox
 from selfhosted_models.serving import ClockOverrides, ServingConfig
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
 from selfhosted_models.signals import deployment_cleaning, families_saved
 
 MIN_KEY_CHARS_FOR_HINT = 20
-API_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,2000}")
 
 _TIMEOUT_BOUNDS_S: dict[str, tuple[float, float]] = {
     "first_token_timeout_s": (1, 300),
@@ -226,8 +224,11 @@ class ModelDeployment(models.Model):
 
         Raises:
             SecretUnavailable: The API key cannot be decrypted.
-            EndpointRefused: A stored endpoint is not a URL (a row that no form has checked).
+            EndpointRefused: A row that no form has checked: an endpoint is not a URL, or the
+                serving format is not known.
         """
+        if self.serving_format not in SERVING_FORMATS or not self.endpoints:
+            raise EndpointRefused("The row has no endpoint, or a serving format that is unknown.")
         family = ModelFamily(self.family)
         return ServingConfig(
             deployment=self.name,

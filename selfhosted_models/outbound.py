@@ -35,6 +35,10 @@ from selfhosted_models.sse import EventSplitter, EventTooLarge
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_STREAM_BYTES = 16 * 1024 * 1024
+MAX_ERROR_BYTES = 4 * 1024
+ERROR_BODY_WITHIN_S = 0.5
+#: The one word of an error's body that is looked for: callers may ask again.
+OVERLOADED = b"overloaded_error"
 DNS_CACHE_S = 30
 DRAIN_S = 0.05
 KEEPALIVE_S = 15  # shorter than the keep-alive of common model servers, so they never close first
@@ -148,7 +152,7 @@ class OutboundDoor:
         """
         response = await self._send(request, clocks, headers_by)
         try:
-            _require_success(response, request.hop)
+            await _require_success(response, request.hop)
             _require_event_stream(response, request.hop)
         except BaseException:
             await response.aclose()
@@ -173,7 +177,7 @@ class OutboundDoor:
         ends_at = loop.time() + clocks.total_s
         response = await self._send(request, clocks, headers_by)
         try:
-            _require_success(response, request.hop)
+            await _require_success(response, request.hop)
             body = bytearray()
             parts = aiter(_stream_of(response))
             by = min(loop.time() + clocks.idle_s, ends_at)
@@ -295,7 +299,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _require_success(response: httpx.Response, hop: str) -> None:
+async def _require_success(response: httpx.Response, hop: str) -> None:
     status = response.status_code
     if 200 <= status < 300:
         # We asked for no encoding, and decoders have no limit on their output.
@@ -306,17 +310,33 @@ def _require_success(response: httpx.Response, hop: str) -> None:
         raise UpstreamProtocolError(
             f"{hop} answered with a redirect, which is never followed: register the final URL."
         )
+    is_overloaded = await _says_overloaded(response)
     advice = {
         401: "check its API key",
         403: "check its API key",
         404: "check the endpoint (does it end in /v1?) and the model identifier",
         429: "it is over its own limit",
     }.get(status, "see its own log")
+    if is_overloaded:
+        advice = f"it is overloaded ({OVERLOADED.decode()}), ask again in a moment"
     raise UpstreamRejected(
         f"{hop} answered {status}: {advice}.",
         status=status,
         retry_after_s=_retry_after_s(response.headers.get("retry-after")),
+        is_overloaded=is_overloaded,
     )
+
+
+async def _says_overloaded(response: httpx.Response) -> bool:
+    """Look for the word in the start of an error's body; nothing else of it is kept."""
+    start = bytearray()
+    with suppress(TimeoutError, *_TRANSPORT_ERRORS):
+        async with asyncio.timeout(ERROR_BODY_WITHIN_S):
+            async for part in _stream_of(response):
+                start += part
+                if len(start) >= MAX_ERROR_BYTES:
+                    break
+    return OVERLOADED in start[:MAX_ERROR_BYTES]
 
 
 def _retry_after_s(value: str | None) -> int | None:

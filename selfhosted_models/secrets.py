@@ -5,12 +5,16 @@ wherever a careless line might print it.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from selfhosted_models.errors import SecretUnavailable
+
+#: What an API key may hold: a header carries it.
+API_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,2000}")
 
 
 class Secret:

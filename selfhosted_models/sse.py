@@ -24,7 +24,8 @@ class EventSplitter:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []  # pieces of the unfinished line; joined only when it ends
+        self._rest_bytes = 0
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._is_first_line = True
@@ -35,21 +36,33 @@ class EventSplitter:
         Raises:
             EventTooLarge: A line is over 256 KiB, or an event over 1 MiB.
         """
-        text = self._rest + part
+        self._rest_bytes += len(part)
+        self._rest.append(part)
+        if self._has_no_line_end(part):
+            if self._rest_bytes > MAX_LINE_BYTES:
+                raise EventTooLarge("line")
+            return []
+        text = b"".join(self._rest)
         lines = _LINE_END.split(text)
-        self._rest = lines.pop()
+        rest = lines.pop()
         # A CR at the very end may be the first half of a CRLF: wait for the byte after it.
         if text.endswith(b"\r"):
-            self._rest = lines.pop() + b"\r"
-        if len(self._rest) > MAX_LINE_BYTES:
+            rest = lines.pop() + b"\r"
+        if len(rest) > MAX_LINE_BYTES:
             raise EventTooLarge("line")
+        self._rest, self._rest_bytes = [rest], len(rest)
         return [data for line in lines if (data := self._take(line)) is not None]
 
     def flush(self) -> list[bytes]:
         """Return the event the stream ended in, for servers that leave out the last blank line."""
-        line, self._rest = self._rest.removesuffix(b"\r"), b""
+        line = b"".join(self._rest).removesuffix(b"\r")
+        self._rest, self._rest_bytes = [], 0
         ended = [self._take(line), self._take(b"")]
         return [data for data in ended if data is not None]
+
+    def _has_no_line_end(self, part: bytes) -> bool:
+        ended_in_cr = len(self._rest) > 1 and self._rest[-2].endswith(b"\r")
+        return not ended_in_cr and b"\n" not in part and b"\r" not in part
 
     def _take(self, line: bytes) -> bytes | None:
         if len(line) > MAX_LINE_BYTES:

@@ -1,6 +1,6 @@
 """Body of `/v2/chat/agent`. Source: wire contract, section 2.4."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ class AgentMessage(WireModel):
     content: str
     context: PageContext | None = None
     current_file: OpenFile | None = None
-    additional_context: list[AdditionalContext] | None = None
+    additional_context: Annotated[list[AdditionalContext], Field(fail_fast=True)] | None = None
     resource_content: str | None = None
 
 
@@ -46,7 +46,7 @@ class AgentStep(WireModel):
 
 class Scratchpad(WireModel):
     agent_type: Literal["react"]
-    steps: list[AgentStep]
+    steps: Annotated[list[AgentStep], Field(fail_fast=True)]
 
 
 class AgentOptions(WireModel):
@@ -54,9 +54,9 @@ class AgentOptions(WireModel):
 
 
 class AgentRequest(WireModel):
-    messages: list[AgentMessage]
+    messages: Annotated[list[AgentMessage], Field(fail_fast=True)]
     options: AgentOptions | None = None
     model_metadata: ModelMetadata | None = None
-    unavailable_resources: list[str] | None = Field(
+    unavailable_resources: Annotated[list[str], Field(fail_fast=True)] | None = Field(
         default_factory=lambda: ["Merge Requests, Pipelines, Vulnerabilities"]
     )

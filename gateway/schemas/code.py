@@ -46,7 +46,7 @@ class Telemetry(WireModel):
     accepts: int
     errors: int
     lang: Text50 | None = None
-    experiments: list[Experiment] | None = None
+    experiments: Annotated[list[Experiment], Field(fail_fast=True, max_length=100)] | None = None
 
 
 class ContextItem(WireModel):
@@ -58,6 +58,10 @@ class ContextItem(WireModel):
 class PromptMessage(WireModel):
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+#: Of a prompt the caller wrote itself. One error ends the list: a body could hold a million.
+PromptMessages = Annotated[list[PromptMessage], Field(fail_fast=True, max_length=256)]
 
 
 class _CodeRequest(WireModel):
@@ -105,7 +109,7 @@ class CompletionV2(CompletionV1):
 
 class CompletionV3(CompletionV1):
     prompt_version: Literal[3]  # type: ignore[assignment]
-    prompt: list[PromptMessage] | None = None
+    prompt: PromptMessages | None = None
 
 
 class GenerationV1(_CodeRequest):
@@ -123,7 +127,7 @@ class GenerationV2(GenerationV1):
 
 class GenerationV3(GenerationV1):
     prompt_version: Literal[3]  # type: ignore[assignment]
-    prompt: list[PromptMessage]
+    prompt: PromptMessages
 
 
 CompletionRequest = Annotated[

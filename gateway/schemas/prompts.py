@@ -2,12 +2,20 @@
 
 from typing import Annotated, Any
 
-from pydantic import AnyUrl, PlainSerializer, StringConstraints, UrlConstraints
+from pydantic import AfterValidator, AnyUrl, StringConstraints, TypeAdapter, UrlConstraints
 
 from gateway.schemas.code import Text255, WireModel
 
+_ANY_URL = TypeAdapter(Annotated[AnyUrl, UrlConstraints(max_length=255)])
+
+
+def _require_url(text: str) -> str:
+    _ANY_URL.validate_python(text)
+    return text
+
+
 #: Checked as a URL, kept as it was written: the URL policy parses it once, later.
-EndpointUrl = Annotated[AnyUrl, UrlConstraints(max_length=255), PlainSerializer(str)]
+EndpointUrl = Annotated[str, AfterValidator(_require_url)]
 ApiKey = Annotated[str, StringConstraints(max_length=2000)]
 
 

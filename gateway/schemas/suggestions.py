@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from gateway.schemas.code import PromptMessage, Source, Text255, Text1024, WireModel
+from gateway.schemas.code import PromptMessages, Source, Text255, Text1024, WireModel
 
 Instruction = Annotated[str, StringConstraints(max_length=400_000)]
 
@@ -21,7 +21,7 @@ class _EditorPayload(WireModel):
 class CompletionPayload(_EditorPayload):
     choices_count: int = 0
     model_name: str | None = None
-    prompt: str | list[PromptMessage] | None = None
+    prompt: str | PromptMessages | None = None
 
 
 class GenerationPayload(_EditorPayload):

@@ -12,14 +12,13 @@ from feature_config.catalogue import WIRE_PROMPTS, Feature
 from gateway.agent_messages import scratchpad, with_context
 from gateway.answers import Question, TextStream, with_inputs
 from gateway.chat_tools import ChatTool, available_tools
-from gateway.errors import ScopeDenied
+from gateway.errors import KNOWN_ERRORS, ScopeDenied
 from gateway.gates import Access, Candidate, decide
 from gateway.react import Action, AgentEvent, AnswerTooLong, FinalAnswerDelta, ReActParser
 from gateway.requests import GatewayRequest, StreamedAnswer
 from gateway.schemas.agent import AgentRequest
 from gateway.views.caller_models import model_of_metadata
-from prompts.errors import PromptError
-from selfhosted_models.errors import DeploymentError
+from selfhosted_models.errors import UpstreamRejected
 from selfhosted_models.serving import CHAT_CLOCKS
 
 router = Router(tags=["chat"])
@@ -30,8 +29,6 @@ _AGENT = Access(
     prompt=WIRE_PROMPTS["chat/react"].prompt,
     denied_detail="Unauthorized to access duo chat",
 )
-#: The word in a model server's error that Rails may retry on.
-_OVERLOADED = "overloaded_error"
 
 
 @router.post("/v2/chat/agent", summary="One step of Duo Chat's agent")
@@ -88,8 +85,9 @@ class _AgentStep:
         try:
             async for event in self._events():
                 yield self._line(event)
-        except (PromptError, DeploymentError) as error:
-            yield self._failed(error.code, error.safe_message)
+        except KNOWN_ERRORS as error:
+            is_retryable = isinstance(error, UpstreamRejected) and error.is_overloaded
+            yield self._failed(error.code, error.safe_message, is_retryable=is_retryable)
         except AnswerTooLong:
             yield self._failed("upstream_bad_response", "The model's answer is too long to be one.")
 
@@ -113,9 +111,9 @@ class _AgentStep:
         kind = "final_answer_delta" if isinstance(event, FinalAnswerDelta) else "unknown"
         return _json_line(kind, asdict(event))
 
-    def _failed(self, code: str, message: str) -> bytes:
+    def _failed(self, code: str, message: str, *, is_retryable: bool = False) -> bytes:
         self._exchange.outcome, self._exchange.reason = code, message
-        return _json_line("error", {"message": message, "retryable": _OVERLOADED in message})
+        return _json_line("error", {"message": message, "retryable": is_retryable})
 
     async def aclose(self) -> None:
         if self._stream is not None:

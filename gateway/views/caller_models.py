@@ -10,7 +10,7 @@ def model_of_metadata(metadata: ModelMetadata | None) -> CallerModel | None:
         return None
     return CallerModel(
         name=metadata.name,
-        endpoint=str(metadata.endpoint).removesuffix("/"),
+        endpoint=metadata.endpoint.removesuffix("/"),
         api_key=metadata.api_key,
         identifier=metadata.identifier or "",
         provider=metadata.provider,

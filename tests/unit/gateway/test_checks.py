@@ -32,6 +32,12 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E006", "AIGW_SELF_SIGNED_JWT__SIGNING_KEY", WEAK_KEY),
     ("gateway.E006", "AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", "SENTINEL"),
     ("gateway.W001", "AIGW_GITLAB_URL", ""),
+    ("gateway.E009", "UPSTREAM_ALLOWED_HOSTS", ["http://llm:8000"]),
+    ("gateway.E009", "UPSTREAM_ALLOWED_HOSTS", ["llm:8000"]),
+    ("gateway.E010", "CONFIGURATION_POLL_S", 0.0),
+    ("gateway.E010", "CONFIGURATION_POLL_S", 7200.0),
+    ("gateway.E011", "REDIS_URL", "valkey://cache:6379/0"),
+    ("gateway.E012", "LOG_LEVEL", "LOUD"),
 ]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.handler import BODY_WITHIN_S, MAX_BODY_BYTES
+from gateway.bodies import BODY_WITHIN_S
+from gateway.handler import MAX_BODY_BYTES
 from tests.unit.gateway import virtual_time
 from tests.unit.gateway.asgi import Answer
 from tests.unit.gateway.test_handler import BODY, COMPLETIONS, client, signed

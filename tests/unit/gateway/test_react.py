@@ -152,3 +152,14 @@ def test_cutting_the_stream_elsewhere_never_changes_the_answer(
 )
 def test_a_tool_is_known_however_it_is_written(name: str) -> None:
     assert normalise_tool(name) == "issue_reader"
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Action:" + " " * 60_000, "action: " * 8_000, "Action: x\n" * 6_000, "**" * 30_000],
+    ids=["blanks", "labels", "lines", "stars"],
+)
+def test_an_answer_made_to_be_slow_is_read_all_the_same(said: str) -> None:
+    events = _events([said])
+
+    assert len(events) == 1
