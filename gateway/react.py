@@ -12,14 +12,17 @@ from dataclasses import dataclass
 #: Eight times what a model may say here; each piece is looked at with all that came before it.
 MAX_ANSWER_CHARS = 128 * 1024
 
+#: No label is longer, blanks and stars included.
+LONGEST_LABEL_CHARS = 64
+
 #: A label as models write it: any case, perhaps in bold or as a heading, `Final Answer:` or
 #: `**Final Answer**:` alike.
-_FINAL_ANSWER = re.compile(r"(?P<bold>\*\*)?\bfinal[ _]answer(?:\*\*)?[ \t]*:", re.IGNORECASE)
+_FINAL_ANSWER = re.compile(r"(?P<bold>\*\*)?\bfinal[ _]answer(?:\*\*)?[ \t]?:", re.IGNORECASE)
 _ACTION = re.compile(r"(?:\*\*)?\baction(?:\*\*)?[ \t]?:", re.IGNORECASE)
 _ACTION_INPUT = re.compile(r"(?:\*\*)?\baction[ _]input(?:\*\*)?[ \t]?:", re.IGNORECASE)
 #: What a model may write after its answer or its action, as if it were its own user.
 _NEXT_STEP = re.compile(
-    r"\n[ \t]*(?:\*\*)?(?:thought|observation|action)(?:\*\*)?[ \t]*:", re.IGNORECASE
+    r"\n[ \t]{0,16}(?:\*\*)?(?:thought|observation|action)(?:\*\*)?[ \t]?:", re.IGNORECASE
 )
 #: The longest beginning of such a label that may still be one: held back while it grows.
 _NEXT_STEP_WORDS = ("thought:", "observation:", "action:")
@@ -63,8 +66,9 @@ class ReActParser:
 
     def __init__(self) -> None:
         self._said = ""
-        self._answer_from: int | None = None
-        self._given = 0  # characters of the answer that were handed out
+        self._searched_to = 0  # no label of a final answer begins before
+        self._next: int | None = None  # the first character of the answer not yet handed out
+        self._is_begun = False
         self._is_answered = False  # the model went on with a next step: nothing more is the answer
 
     def feed(self, text: str) -> Iterator[FinalAnswerDelta]:
@@ -76,53 +80,57 @@ class ReActParser:
         self._said += text
         if len(self._said) > MAX_ANSWER_CHARS:
             raise AnswerTooLong("answer")
-        yield from self._advance(is_end=False)
+        if not text.isspace():  # blanks are handed out with what follows them
+            yield from self._advance(is_end=False)
 
     def finish(self) -> Iterator[AgentEvent]:
         """Yield what is left once the model has stopped: the rest, or the one event there is."""
         yield from self._advance(is_end=True)
-        if self._answer_from is None:
+        if self._next is None:
             yield _action_in(self._said) or Unknown(self._said.strip())
 
     def _advance(self, *, is_end: bool) -> Iterator[FinalAnswerDelta]:
-        if self._answer_from is None:
-            self._answer_from = _start_of_answer(self._said, is_end=is_end)
-        if self._answer_from is None or self._is_answered:
+        if self._next is None:
+            self._next = self._find_answer(is_end=is_end)
+        if self._next is None or self._is_answered:
             return
-        answer = self._said[self._answer_from :].lstrip()
-        if step := _NEXT_STEP.search(answer):
-            answer, self._is_answered = answer[: step.start()], True
+        pending = self._said[self._next :]
+        if not self._is_begun:
+            pending = pending.lstrip()
+            self._next = len(self._said) - len(pending)
+        if step := _NEXT_STEP.search(pending):
+            pending, self._is_answered = pending[: step.start()], True
         elif not is_end:
-            answer = answer[: len(answer) - _held_back(answer)]
-        answer = answer.rstrip()
-        if len(answer) > self._given:
-            yield FinalAnswerDelta(answer[self._given :])
-            self._given = len(answer)
+            pending = pending[: len(pending) - _held_back(pending)]
+        if certain := pending.rstrip():
+            yield FinalAnswerDelta(certain)
+            self._next += len(certain)
+            self._is_begun = True
+
+    def _find_answer(self, *, is_end: bool) -> int | None:
+        """Return where the answer begins, None while that is not known."""
+        label = _FINAL_ANSWER.search(self._said, self._searched_to)
+        if label is None:
+            self._searched_to = max(0, len(self._said) - LONGEST_LABEL_CHARS)
+            return None
+        if not label["bold"] or label[0].endswith("**:"):
+            return label.end()
+        # `**Final Answer:` is closed by `**`, which may not have come yet.
+        rest = self._said[label.end() :]
+        if rest.startswith("**"):
+            return label.end() + 2
+        return label.end() if is_end or len(rest) >= 2 else None
 
 
-def _start_of_answer(said: str, *, is_end: bool) -> int | None:
-    """Return where the answer begins, None while that is not known."""
-    label = _FINAL_ANSWER.search(said)
-    if label is None:
-        return None
-    if not label["bold"] or said[label.end() - 3 : label.end() - 1] == "**":
-        return label.end()
-    # `**Final Answer:` is closed by `**`, which may not have come yet.
-    rest = said[label.end() :]
-    if rest.startswith("**"):
-        return label.end() + 2
-    return label.end() if is_end or len(rest) >= 2 else None
-
-
-def _held_back(answer: str) -> int:
+def _held_back(pending: str) -> int:
     """Return how many characters at the end may turn out to be the label of a next step."""
-    start = answer.rfind("\n")
-    if start < 0:
+    start = pending.rfind("\n")
+    if start < 0 or len(pending) - start > LONGEST_LABEL_CHARS:
         return 0
-    line = answer[start + 1 :].lstrip(" \t").removeprefix("**").removeprefix("*").lower()
+    line = pending[start + 1 :].lstrip(" \t").removeprefix("**").removeprefix("*").lower()
     begun = line.replace("**", "").replace(" ", "")
     could_be_label = any(word.startswith(begun) for word in _NEXT_STEP_WORDS)
-    return len(answer) - start if could_be_label else 0
+    return len(pending) - start if could_be_label else 0
 
 
 def _action_in(said: str) -> Action | None:
