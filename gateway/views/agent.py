@@ -46,7 +46,10 @@ async def agent(request: GatewayRequest, payload: Body[AgentRequest]) -> HttpRes
     candidates = decision.require()
     scopes = exchange.caller.scopes if exchange.caller else frozenset()
     _require_context_scopes(payload, scopes)
-    flags = request.headers.get("x-gitlab-enabled-feature-flags", "").split(",")
+    flags = [
+        flag.strip()
+        for flag in request.headers.get("x-gitlab-enabled-feature-flags", "").split(",")
+    ]
     tools = available_tools(scopes, request.headers.get("X-Gitlab-Version", ""), flags)
     step = _AgentStep(request, candidates, payload, tools)
     return StreamedAnswer(step.lines(), step.aclose, "application/x-ndjson; charset=utf-8")

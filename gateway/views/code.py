@@ -10,6 +10,7 @@ from ninja import Body, Router
 from feature_config.catalogue import Feature
 from gateway.answers import Answer, Question, as_given, with_inputs
 from gateway.errors import PathUnknown
+from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
 from gateway.languages import detect_language
 from gateway.model_metadata import CallerModel
@@ -29,7 +30,7 @@ from gateway.schemas.code import (
 )
 from gateway.views.direct import COMPLETION_SAMPLING, chat_sampling
 from gateway.views.responses import json_response, raw_stream
-from prompts.tokens import cut_to_tokens
+from prompts.tokens import cut_to_tokens, estimate_tokens
 from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS
 from selfhosted_models.serving_formats.base import Completion, Message, Sampling
 
@@ -73,20 +74,23 @@ async def completions(
         escapes = escapes_underscores(stream.candidate.serving.family)
         return raw_stream(stream, unescape_underscores(stream) if escapes else stream)
     answer = await question.fetch()
+    text = answer.text
     if escapes_underscores(answer.candidate.serving.family):
-        return _suggestion(payload, answer, answer.text.replace("\\_", "_"))
-    return _suggestion(payload, answer, answer.text)
+        text = text.replace("\\_", "_")
+    tokens = _token_counts(request.exchange, context) if text and not written else None
+    return _suggestion(payload, answer, text, tokens)
 
 
 @router.post("/v2/code/generations", summary="Code from an instruction")
 async def generations(
     request: GatewayRequest, payload: Body[GenerationRequest]
 ) -> HttpResponseBase:
-    if payload.prompt_id not in {None, _GENERATIONS_PROMPT_ID}:
-        raise PathUnknown(f"Prompt '{payload.prompt_id}' not found", code="prompt_missing")
+    prompt_id = payload.prompt_id or None
+    if prompt_id not in {None, _GENERATIONS_PROMPT_ID}:
+        raise PathUnknown(f"Prompt '{prompt_id}' not found", code="prompt_missing")
     candidates = _candidates(request, payload, _GENERATIONS, _GENERATIONS_DIALECT)
     written = own_prompt(payload)
-    if written and payload.prompt_id is None and payload.model_provider == "litellm":
+    if written and prompt_id is None and payload.model_provider == "litellm":
         sampling = chat_sampling(payload.model_name or "")
         render_for = as_given(_as_chat(written, sampling))
     else:
@@ -175,7 +179,25 @@ def _instruction(payload: AnyCodeRequest) -> str:
     return "\n\n".join(item.content for item in written)
 
 
-def _suggestion(payload: AnyCodeRequest, answer: Answer, text: str) -> HttpResponse:
+def _token_counts(exchange: Exchange, context: str) -> dict[str, int | None] | None:
+    """Return what the model server counted, None if it did not; the context is our estimate."""
+    usage, sent = exchange.usage, estimate_tokens(context)
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "context_tokens_sent": sent,
+        "context_tokens_used": None if "context" in exchange.cut_inputs else sent,
+    }
+
+
+def _suggestion(
+    payload: AnyCodeRequest,
+    answer: Answer,
+    text: str,
+    tokens: dict[str, int | None] | None = None,
+) -> HttpResponse:
     current_file = payload.current_file
     choices: list[dict[str, Any]] = []
     if text:
@@ -187,7 +209,7 @@ def _suggestion(payload: AnyCodeRequest, answer: Answer, text: str) -> HttpRespo
                 "engine": "agent",
                 "name": answer.candidate.prompt.title,
                 "lang": detect_language(current_file.file_name, current_file.language_identifier),
-                "tokens_consumption_metadata": None,
+                "tokens_consumption_metadata": tokens,
             },
             "experiments": [],
             "object": "text_completion",

@@ -94,7 +94,7 @@ def http_chunks(url: str, body: Any, headers: Mapping[str, str]) -> list[bytes]:
         received = b"".join(iter(lambda: peer.recv(65536), b""))
     answered, _, rest = received.partition(b"\r\n\r\n")
     assert b"transfer-encoding: chunked" in answered.lower()
-    chunks = []
+    chunks: list[bytes] = []
     while True:
         size, _, rest = rest.partition(b"\r\n")
         length = int(size, 16)

@@ -175,6 +175,7 @@ def test_model_is_asked_for_one_step(allowing: House, model: Model) -> None:
         (TOOL_SCOPES, "18.0.0", None, [*LATEST, DOCS]),
         (TOOL_SCOPES, "18.0.0", "ai_commit_reader_for_chat", [*LATEST, DOCS, "commit_reader"]),
         (TOOL_SCOPES, "18.0.0", "a,ai_commit_reader_for_chat,b", [*LATEST, DOCS, "commit_reader"]),
+        (TOOL_SCOPES, "18.0.0", "a, ai_commit_reader_for_chat", [*LATEST, DOCS, "commit_reader"]),
         (TOOL_SCOPES, "18.0.0", "ai_commit_reader", [*LATEST, DOCS]),
         (TOOL_SCOPES, "17.5.0-pre", None, [*LATEST, DOCS]),
         (TOOL_SCOPES, "17.4.0", "ai_commit_reader_for_chat", ["epic_reader", "issue_reader", DOCS]),
@@ -308,16 +309,17 @@ def test_own_registered_model_answers_where_none_is_named(registering: House) ->
 
 @pytest.mark.parametrize(
     "script",
-    [Script(stall="before_headers"), Script(stall="after_headers"), says("Final Answer: ", "x")],
+    [
+        Script(stall="before_headers"),
+        Script(stall="after_headers"),
+        says("Final Answer: x", "y", stall=2),
+    ],
     ids=["before the headers", "before the first word", "after some words"],
 )
 def test_client_that_leaves_closes_the_connection_to_the_model(
     allowing: House, model: Model, script: Script
 ) -> None:
-    if script.stall is None:
-        script = says(*script.chunks, stall=2)
-    model.answers(script)
-    call = Call(PATH, "duo_chat", "duo_chat", question(model))
+    call = Call(PATH, "duo_chat", "duo_chat", question(model.answers(script)))
     headers = allowing.headers(allowing.token("duo_chat"))
 
     with leaving_client(allowing.gateway.url, call, headers, stream=True):

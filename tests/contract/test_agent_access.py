@@ -21,7 +21,6 @@ from tests.fakes.gitlab import GitLab
 from tests.fakes.model_server import ModelServer, Script
 
 CATEGORIES = ["file", "snippet", "merge_request", "issue", "dependency", "local_git"]
-OVERLOADED = Script.error(529, "overloaded_error SENTINEL")
 
 
 @pytest.fixture(scope="module")

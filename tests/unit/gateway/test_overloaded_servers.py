@@ -1,4 +1,4 @@
-"""A model server that says it is overloaded: one word of its error is acted on, none is repeated."""
+"""A model server that says it is overloaded: one word of it is acted on, none is repeated."""
 
 import asyncio
 from collections.abc import AsyncIterator
