@@ -7,23 +7,14 @@ is what is connected to. Which HTTP client works behind the door is nobody else'
 """
 
 import asyncio
-import socket
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-from httpx_aiohttp import AiohttpTransport
 
 from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal
 from selfhosted_models.errors import (
-    EndpointRefused,
-    UpstreamError,
     UpstreamProtocolError,
     UpstreamRejected,
     UpstreamTimeout,
@@ -32,6 +23,7 @@ from selfhosted_models.errors import (
 )
 from selfhosted_models.serving import Clocks
 from selfhosted_models.sse import EventSplitter, EventTooLarge
+from selfhosted_models.transport import TRANSPORT_ERRORS, named_errors, network_transport
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_STREAM_BYTES = 16 * 1024 * 1024
@@ -39,9 +31,7 @@ MAX_ERROR_BYTES = 4 * 1024
 ERROR_BODY_WITHIN_S = 0.5
 #: The one word of an error's body that is looked for: callers may ask again.
 OVERLOADED = b"overloaded_error"
-DNS_CACHE_S = 30
 DRAIN_S = 0.05
-KEEPALIVE_S = 15  # shorter than the keep-alive of common model servers, so they never close first
 RETRY_AFTER_BOUNDS_S = (1, 30)
 
 
@@ -109,7 +99,7 @@ class UpstreamStream:
 
         A server that says nothing more within 50 ms costs its connection, not our time.
         """
-        with suppress(TimeoutError, *_TRANSPORT_ERRORS):
+        with suppress(TimeoutError, *TRANSPORT_ERRORS):
             async with asyncio.timeout(DRAIN_S):
                 async for _ in self._parts:
                     pass
@@ -134,7 +124,7 @@ class OutboundDoor:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._policy = policy
-        self._transport = transport or _network_transport(policy)
+        self._transport = transport or network_transport(policy)
 
     async def open_stream(
         self, request: OutboundRequest, clocks: Clocks, *, headers_by: float
@@ -209,7 +199,7 @@ class OutboundDoor:
             raise UpstreamUnreachable(
                 f"{request.hop} cannot be reached: its host is not a name that DNS can hold."
             ) from exc
-        with _named_errors(request.hop):
+        with named_errors(request.hop):
             async with asyncio.timeout_at(headers_by):
                 return await self._transport.handle_async_request(outgoing)
 
@@ -230,73 +220,10 @@ async def _next_part(
             f"{hop} did not send {awaited} in time: it may be overloaded or still loading its "
             "model; raise the deployment's time-outs if it is only slow."
         ) from exc
-    except _TRANSPORT_ERRORS as exc:
+    except TRANSPORT_ERRORS as exc:
         raise UpstreamTruncated(
             f"{hop} broke the connection in the middle of its answer: see its own log."
         ) from exc
-
-
-#: What transports raise: httpx's errors, and those of aiohttp that slip through unrenamed.
-_TRANSPORT_ERRORS = (
-    httpx.TransportError,
-    aiohttp.ClientError,
-    aiohttp.http_exceptions.HttpProcessingError,
-    OSError,
-    UnicodeError,
-)
-
-
-@contextmanager
-def _named_errors(hop: str) -> Iterator[None]:
-    """Turn what sending a request raises into our errors.
-
-    The transport renames some errors of aiohttp wrongly (a refused connection becomes a time-out),
-    so the cause decides. Texts are not kept: they may quote headers and addresses.
-    """
-    try:
-        yield
-    except TimeoutError as exc:
-        raise UpstreamTimeout(
-            f"{hop} accepted the request and did not answer in time: it may be overloaded or still "
-            "loading its model."
-        ) from exc
-    except _TRANSPORT_ERRORS as exc:
-        causes = tuple(_causes(exc))
-        for cause in causes:
-            if isinstance(cause, _RefusedAddress):
-                raise cause.refusal from None
-        raise _send_error(hop, exc, causes) from exc
-
-
-def _send_error(hop: str, error: Exception, causes: Sequence[BaseException]) -> UpstreamError:
-    def has(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
-
-    if has(aiohttp.ServerTimeoutError):
-        return UpstreamTimeout(
-            f"{hop} did not accept a connection in time: check host, port and firewall."
-        )
-    if has(aiohttp.ClientConnectorDNSError):
-        return UpstreamUnreachable(
-            f"{hop} cannot be reached: its host name is not known here. Check the name and DNS."
-        )
-    if has(aiohttp.ClientSSLError):
-        return UpstreamUnreachable(
-            f"{hop} cannot be reached: TLS failed. Check that its certificate is trusted here and "
-            "names this host, or whether it speaks https at all."
-        )
-    if has(aiohttp.ClientConnectionError) or isinstance(error, httpx.TransportError | OSError):
-        return UpstreamUnreachable(
-            f"{hop} cannot be reached: check that the server runs and that host and port are right."
-        )
-    return UpstreamProtocolError(f"{hop} did not answer in HTTP: is it a model server?")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield `error` and what it was made from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 async def _require_success(response: httpx.Response, hop: str) -> None:
@@ -330,7 +257,7 @@ async def _require_success(response: httpx.Response, hop: str) -> None:
 async def _says_overloaded(response: httpx.Response) -> bool:
     """Look for the word in the start of an error's body; nothing else of it is kept."""
     start = bytearray()
-    with suppress(TimeoutError, *_TRANSPORT_ERRORS):
+    with suppress(TimeoutError, *TRANSPORT_ERRORS):
         async with asyncio.timeout(ERROR_BODY_WITHIN_S):
             async for part in _stream_of(response):
                 start += part
@@ -360,68 +287,3 @@ def _stream_of(response: httpx.Response) -> httpx.AsyncByteStream:
     if not isinstance(stream, httpx.AsyncByteStream):
         raise TypeError("an async transport gives an async stream")
     return stream
-
-
-class _RefusedAddress(OSError):
-    """Carries a refusal through aiohttp, which wraps only OSError from a resolver."""
-
-    def __init__(self, refusal: EndpointRefused) -> None:
-        super().__init__(refusal.safe_message)
-        self.refusal = refusal
-
-
-class PolicyResolver(AbstractResolver):
-    """Resolves a name and lets it through only if every address it has may be dialled."""
-
-    def __init__(self, policy: UrlPolicy, resolver: AbstractResolver) -> None:
-        self._policy = policy
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        for result in found:
-            try:
-                self._policy.check(host, result["host"])
-            except EndpointRefused as refusal:
-                raise _RefusedAddress(refusal) from refusal
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-def _network_transport(policy: UrlPolicy) -> AiohttpTransport:
-    tls = ssl.create_default_context()
-
-    def open_socket(address: tuple[Any, ...]) -> socket.socket:
-        """Look once more, at what is really dialled: cached names do not meet the resolver."""
-        family, kind, protocol, _, place = address
-        policy.check_never_dialled(place[0])
-        return socket.socket(family, kind, protocol)
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,  # a wait for a free slot would be counted as connecting
-                keepalive_timeout=KEEPALIVE_S,
-                ssl=tls,
-                resolver=PolicyResolver(policy, ThreadedResolver()),
-                socket_factory=open_socket,
-                ttl_dns_cache=DNS_CACHE_S,
-            ),
-            timeout=aiohttp.ClientTimeout(total=None),  # the clocks above are ours
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            raise_for_status=_drop_reason,
-            auto_decompress=False,
-            trust_env=False,  # an ambient proxy must not see prompts
-        )
-
-    return AiohttpTransport(client=session, verify=tls, trust_env=False)
-
-
-async def _drop_reason(response: aiohttp.ClientResponse) -> None:
-    """Forget the reason phrase: the transport loses a connection over one that is not ASCII."""
-    response.reason = None

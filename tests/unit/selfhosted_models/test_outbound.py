@@ -27,9 +27,9 @@ from selfhosted_models.outbound import (
     MAX_STREAM_BYTES,
     OutboundDoor,
     OutboundRequest,
-    PolicyResolver,
 )
 from selfhosted_models.serving import Clocks
+from selfhosted_models.transport import PolicyResolver
 from tests.fakes.loopback import Connection, LoopbackServer, Request, json_body
 from tests.fakes.model_server import Exchange, ModelServer, Script
 
