@@ -8,8 +8,10 @@ Settings come from the environment; data and generated keys live in DATA_DIR.
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,14 +26,48 @@ def manage(*arguments: str) -> None:
         sys.exit(result.returncode)
 
 
+def number_within(low: int, high: int) -> Callable[[str], int]:
+    """Return what reads a whole number for argparse, or says which it takes."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def require_free_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            sys.exit(
+                f"{host}:{port} cannot be listened on ({error.strerror}): stop what listens there, "
+                "or choose another, as in make serve PORT=8001."
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Start the gateway as in production.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, default=int(os.environ.get("WEB_CONCURRENCY", "1")))
+    parser.add_argument("--port", type=number_within(1, 65535), default=8000)
+    parser.add_argument(
+        "--workers",
+        type=number_within(1, 256),
+        default=os.environ.get("WEB_CONCURRENCY", "1"),
+        help="worker processes (WEB_CONCURRENCY)",
+    )
     args = parser.parse_args()
+    require_free_port(args.host, args.port)
     os.umask(0o077)  # what is made in DATA_DIR is its owner's alone
     manage("migrate", "--verbosity", "0")  # runs the system checks first
+    print(
+        f"==> The gateway starts at http://{args.host}:{args.port}, its admin pages at /admin/. A "
+        "first login is made by: .venv/bin/python manage.py createsuperuser",
+        flush=True,
+    )
     command = [
         str(Path(sys.executable).with_name("gunicorn")),
         "gateway.asgi:application",

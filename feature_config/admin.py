@@ -48,7 +48,10 @@ class FeatureSettingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def answered_by(self, setting: FeatureSetting) -> str:
         if setting.is_inactive:
             return "Inactive"
-        names = [choice.deployment.name for choice in setting.choices.all()]
+        names = [
+            choice.deployment.name + ("" if choice.deployment.is_active else " (inactive)")
+            for choice in setting.choices.all()
+        ]
         return ", then ".join(names) or "Unassigned"
 
     @admin.display(description="support")

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 
 from feature_config.catalogue import Feature, describe_level, support_level
 from feature_config.models import MAX_CHOICES, FeatureSetting, check_choices
-from selfhosted_models.families import ModelFamily
+from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.models import ModelDeployment
 
 UNASSIGNED = ""
@@ -37,13 +37,17 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
         offered = {item.pk: item for item in (*usable_deployments(feature), *chosen)}
         self._offered = {str(key): item for key, item in offered.items()}
         options = [
-            (key, f"{item.name} ({item.get_family_display()}: {_level(feature, item)})")
+            (key, f"{item.name} ({_family(item)}: {_level(feature, item)})")
             for key, item in self._offered.items()
         ]
         first = "inactive" if self.instance.is_inactive else UNASSIGNED
         self.fields["answered_by"] = forms.ChoiceField(
             label="Answered by",
             required=False,
+            help_text=_not_offered(feature),
+            error_messages={
+                "invalid_choice": "That deployment cannot answer this feature: choose one listed."
+            },
             initial=str(chosen[0].pk) if chosen else first,
             choices=[
                 (UNASSIGNED, "Unassigned: no choice yet"),
@@ -51,7 +55,8 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
                 *options,
             ],
         )
-        fallbacks = min(max(len(self._offered) - 1, 0), MAX_CHOICES - 1)
+        # Three at least, where there are so many; those there are, and one more to choose.
+        fallbacks = min(max(len(chosen), 3), len(self._offered) - 1, MAX_CHOICES - 1)
         for number in range(1, fallbacks + 1):
             self.fields[f"fallback_{number}"] = forms.ChoiceField(
                 label=f"Then, if that cannot be reached ({number})",
@@ -64,9 +69,14 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         first, *rest = [cleaned.get(name, UNASSIGNED) for name in self.fields]
+        if first == INACTIVE:  # whatever stands below: nothing answers
+            rest = []
         self._chosen = [self._offered[key] for key in (first, *rest) if key in self._offered]
         if first not in self._offered and self._chosen:
-            raise ValidationError("A fallback needs a first choice: choose it under Answered by.")
+            raise ValidationError(
+                "A fallback needs a first choice: choose it under Answered by, or set each "
+                "fallback to Nothing."
+            )
         check_choices(Feature(self.instance.feature), self._chosen)
         return cleaned
 
@@ -79,5 +89,27 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
             setting.assign(self._chosen)
 
 
+def _not_offered(feature: Feature) -> str:
+    """Name the deployments that are missing from the list, and why."""
+    missing = [
+        f"{deployment.name} ({_why_not(feature, deployment)})"
+        for deployment in ModelDeployment.objects.all()
+        if _why_not(feature, deployment)
+    ]
+    return f"Not offered: {', '.join(missing)}." if missing else ""
+
+
+def _why_not(feature: Feature, deployment: ModelDeployment) -> str:
+    if not support_level(feature, ModelFamily(deployment.family)).is_selectable:
+        return f"{_family(deployment)} is not supported here"
+    return "" if deployment.is_active else "inactive"
+
+
+def _family(deployment: ModelDeployment) -> str:
+    return FAMILIES[ModelFamily(deployment.family)].title
+
+
 def _level(feature: Feature, deployment: ModelDeployment) -> str:
+    if not deployment.is_active:
+        return "inactive, does not answer"
     return describe_level(feature, ModelFamily(deployment.family))

@@ -166,7 +166,8 @@ class FeatureChoice(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.setting_id} {self.position}: {self.deployment}"
+        title = FEATURES[Feature(self.setting_id)].title
+        return f"{title} uses {self.deployment}: choose another under Features first"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.family = _families([self.deployment_id])[self.deployment_id]

@@ -94,6 +94,15 @@ def _check_url_policy() -> Iterator[CheckMessage]:
             )
 
 
+def _check_database() -> Iterator[CheckMessage]:
+    if not settings.IS_DATABASE_URL_KNOWN:
+        yield Error(
+            "DATABASE_URL has a scheme that is not known.",
+            hint="It begins with sqlite:/// or postgres://.",
+            id="gateway.E013",
+        )
+
+
 def _check_refresh() -> Iterator[CheckMessage]:
     shortest_s, longest_s = POLL_BOUNDS_S
     if not shortest_s <= settings.CONFIGURATION_POLL_S <= longest_s:
@@ -161,6 +170,7 @@ _CHECKS = (
     _check_issuers,
     _check_model_metadata,
     _check_url_policy,
+    _check_database,
     _check_refresh,
     _check_log_level,
     _check_own_keys,

@@ -18,7 +18,13 @@ def read_or_create(path: Path, make: Callable[[], str]) -> str:
     Several processes may start at once: the first to link its file wins, the others read it.
     """
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(
+                f"DATA_DIR: {path.parent} cannot be made ({error.strerror}). Set DATA_DIR to a "
+                "folder this user may write."
+            ) from error
         own = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -4,6 +4,7 @@ What is wrong with a value is said by the system checks (`gateway/checks.py`), a
 name, not by an import error.
 """
 
+import math
 import socket
 from pathlib import Path
 
@@ -12,6 +13,16 @@ import environ
 from gateway import keyfiles, logs
 
 env = environ.Env()
+
+
+def as_number(text: str) -> float:
+    """Return the number in `text`; what is none becomes NaN, which the checks refuse by name."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Where things are -----------------------------------------------------------------------------
@@ -36,7 +47,7 @@ GATEWAY_MODEL_METADATA = env.str("GATEWAY_MODEL_METADATA", default="registered")
 CLOUD_CONNECTOR_SERVICE_NAME = env.str("CLOUD_CONNECTOR_SERVICE_NAME", default="gitlab-ai-gateway")
 UPSTREAM_ALLOWED_CIDRS: list[str] = env.list("UPSTREAM_ALLOWED_CIDRS", default=[])
 UPSTREAM_ALLOWED_HOSTS: list[str] = env.list("UPSTREAM_ALLOWED_HOSTS", default=[])
-CONFIGURATION_POLL_S = env.float("CONFIGURATION_POLL_S", default=2.0)
+CONFIGURATION_POLL_S = as_number(env.str("CONFIGURATION_POLL_S", default="2"))
 
 # --- Django ---------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
@@ -82,7 +93,11 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": env.db_url_config(DATABASE_URL)}
+# Another scheme is refused by a check, which does not repeat it: a password may be inside.
+IS_DATABASE_URL_KNOWN = DATABASE_URL.startswith(("sqlite://", "postgres://", "postgresql://"))
+DATABASES = {
+    "default": env.db_url_config(DATABASE_URL if IS_DATABASE_URL_KNOWN else "sqlite:///:memory:")
+}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 5,

@@ -11,15 +11,7 @@ from selfhosted_models.models import ModelDeployment
 @admin.register(ModelDeployment)
 class ModelDeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ModelDeploymentForm
-    list_display = (
-        "name",
-        "family",
-        "serving_format",
-        "endpoint_list",
-        "has_key",
-        "is_active",
-        "used_by",
-    )
+    list_display = ("name", "is_active", "used_by", "family", "endpoint_list", "has_key")
     list_filter = ("is_active", "family", "serving_format")
     search_fields = ("name", "model_identifier")
     fieldsets: ClassVar = [

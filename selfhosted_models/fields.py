@@ -6,10 +6,21 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from selfhosted_models.endpoints import UrlPolicy, is_ip_literal, parse_endpoint
+from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal, parse_endpoint
 from selfhosted_models.errors import EndpointRefused
 
 MAX_ENDPOINTS = 16
+#: People paste the URL of an operation; the base URL is what is registered.
+_OPERATIONS = ("/completions", "/models", "/generate")
+
+
+def _require_base_url(endpoint: Endpoint) -> None:
+    if endpoint.base_path.endswith(_OPERATIONS):
+        raise EndpointRefused(
+            f"Leave out what follows /v1: the base URL alone, as in {endpoint.origin}/v1."
+        )
+    if is_ip_literal(endpoint.host):
+        UrlPolicy.check_never_dialled(endpoint.host)
 
 
 def validate_endpoints(urls: object) -> None:
@@ -21,9 +32,7 @@ def validate_endpoints(urls: object) -> None:
     errors = []
     for number, url in enumerate(urls, start=1):
         try:
-            endpoint = parse_endpoint(url)
-            if is_ip_literal(endpoint.host):
-                UrlPolicy.check_never_dialled(endpoint.host)
+            _require_base_url(parse_endpoint(url))
         except EndpointRefused as refusal:
             errors.append(ValidationError(f"URL {number}: {refusal.safe_message}", code="endpoint"))
     if errors:

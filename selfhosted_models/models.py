@@ -101,6 +101,9 @@ class ModelDeployment(models.Model):
     )
     model_identifier = models.CharField(
         max_length=255,
+        validators=[
+            RegexValidator(r"\A[\x21-\x7e]+\Z", "Visible ASCII characters only, and no spaces.")
+        ],
         help_text="The name the server expects in requests; it lists its names at /models.",
     )
     api_key_ciphertext = models.TextField(blank=True, editable=False)

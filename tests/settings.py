@@ -17,3 +17,7 @@ for name in [*os.environ]:
         del os.environ[name]
 
 from gateway.settings import *  # noqa: E402, F403
+from gateway.settings import DATABASES  # noqa: E402
+
+# A file: connections of threads to a database in memory are never closed.
+DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["DATA_DIR"], "test.sqlite3")}

@@ -19,6 +19,7 @@ def known_scopes() -> set[str]:
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = (
         "Print a token of this gateway's own. Its bearer calls with the headers "
         "'X-Gitlab-Authentication-Type: oidc' and 'X-Gitlab-Global-User-Id: <user>'."

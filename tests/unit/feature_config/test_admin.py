@@ -146,7 +146,7 @@ def test_tampered_form_with_a_deployment_not_offered_changes_nothing(
     response = admin.post(page_of(Feature.CODE_COMPLETIONS), {"answered_by": hidden.pk})
 
     assert response.status_code == 200
-    assert "is not one of the available choices" in response.content.decode()
+    assert "That deployment cannot answer this feature" in response.content.decode()
     assert chosen(Feature.CODE_COMPLETIONS) == [before]
 
 

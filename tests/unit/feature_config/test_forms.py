@@ -45,8 +45,7 @@ def test_options_are_the_usable_deployments_with_inactive_and_unassigned() -> No
         "inactive": "Inactive: refused to everyone",
         key(gemma): "gemma (CodeGemma 7B IT: supported)",
         key(small): "small (CodeGemma 2B: supported)",
-        key(other): "other (General (OpenAI-compatible) - not on the supported list: "
-        "not on the supported list)",
+        key(other): "other (General (OpenAI-compatible): not on the supported list)",
     }
 
 
@@ -86,10 +85,39 @@ def test_there_is_a_fallback_for_each_further_deployment() -> None:
 
 
 def test_there_are_never_more_places_than_choices_allowed() -> None:
-    for _ in range(MAX_CHOICES + 2):
-        make_deployment()
+    made = [make_deployment() for _ in range(MAX_CHOICES + 2)]
+    assign(Feature.DUO_CHAT, *made[:MAX_CHOICES])
 
     assert len(form_of(Feature.DUO_CHAT).fields) == MAX_CHOICES
+
+
+def test_three_fallbacks_are_enough_to_begin_with() -> None:
+    for _ in range(MAX_CHOICES):
+        make_deployment()
+
+    assert len(form_of(Feature.DUO_CHAT).fields) == 4
+
+
+def test_what_is_not_offered_is_named_with_the_reason() -> None:
+    make_deployment(name="mine", family=ModelFamily.MISTRAL_7B)
+    make_deployment(name="off", is_active=False)
+
+    form = form_of(Feature.CODE_COMPLETIONS)
+
+    assert form.fields["answered_by"].help_text == (
+        "Not offered: mine (Mistral 7B is not supported here), off (inactive)."
+    )
+
+
+def test_inactive_wins_over_what_stands_below_it() -> None:
+    make_deployment()
+    fallback = make_deployment()
+
+    form = form_of(Feature.DUO_CHAT, answered_by="inactive", fallback_1=key(fallback))
+
+    assert form.is_valid()
+    form.apply()
+    assert setting_of(Feature.DUO_CHAT).is_inactive
 
 
 def test_form_opens_on_the_choice_that_is_stored() -> None:
@@ -155,7 +183,7 @@ def test_choosing_unassigned_takes_the_choice_away() -> None:
     assert chosen(Feature.DUO_CHAT) == []
 
 
-@pytest.mark.parametrize("first", ["", "inactive"])
+@pytest.mark.parametrize("first", [""])
 def test_fallback_without_a_first_choice_is_refused(first: str) -> None:
     make_deployment()
     fallback = make_deployment()
@@ -163,7 +191,8 @@ def test_fallback_without_a_first_choice_is_refused(first: str) -> None:
     form = form_of(Feature.DUO_CHAT, answered_by=first, fallback_1=key(fallback))
 
     assert form.non_field_errors() == [
-        "A fallback needs a first choice: choose it under Answered by."
+        "A fallback needs a first choice: choose it under Answered by, or set each fallback to "
+        "Nothing."
     ]
 
 

@@ -1,3 +1,4 @@
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E009", "UPSTREAM_ALLOWED_HOSTS", ["llm:8000"]),
     ("gateway.E010", "CONFIGURATION_POLL_S", 0.0),
     ("gateway.E010", "CONFIGURATION_POLL_S", 7200.0),
+    ("gateway.E010", "CONFIGURATION_POLL_S", math.nan),
     ("gateway.E011", "REDIS_URL", "valkey://cache:6379/0"),
     ("gateway.E012", "LOG_LEVEL", "LOUD"),
 ]
