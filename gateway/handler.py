@@ -18,7 +18,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
-from gateway.bodies import ClientLeft, Message, Receive, Scope, Send, read_body
+from gateway.bodies import ClientLeft, Receive, Scope, Send, read_body
 from gateway.errors import (
     KNOWN_ERRORS,
     BodyTimeout,
@@ -32,21 +32,16 @@ from gateway.errors import (
 from gateway.exchange import Exchange
 from gateway.requests import GatewayRequest, StreamedAnswer
 from gateway.runtime import Runtime
+from gateway.write_clock import ClientStalled, WriteClock
 from selfhosted_models.errors import DeploymentError
 
 log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-#: A client that takes nothing for so long holds a model server's slot for nothing.
-WRITE_STALL_S = 20.0
 MAX_REASON_CHARS = 500
 
 #: Answered without a token.
 PUBLIC_PATHS = frozenset({"/monitoring/healthz", "/monitoring/ready"})
-
-
-class ClientStalled(Exception):
-    """The client does not read what it asked for."""
 
 
 class GatewayHandler:
@@ -158,33 +153,27 @@ async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send
     }
     if "Origin" in request.headers:
         headers["Access-Control-Allow-Origin"] = "*"
-    if not isinstance(response, StreamedAnswer):
+    async with WriteClock(send) as write:
+        if isinstance(response, StreamedAnswer):
+            await _send_start(response.status_code, headers, exchange, write)
+            await _send_parts(response, exchange, write)
+            return
         content = cast(HttpResponse, response).content
         headers["Content-Length"] = str(len(content))
-        await _send_start(response.status_code, headers, exchange, send)
-        await _send_in_time(send, {"type": _BODY, "body": content})
-        return
-    await _send_start(response.status_code, headers, exchange, send)
+        await _send_start(response.status_code, headers, exchange, write)
+        await write({"type": "http.response.body", "body": content})
+
+
+async def _send_parts(response: StreamedAnswer, exchange: Exchange, write: Send) -> None:
     try:
         async for part in response.parts:
-            await _send_in_time(send, {"type": _BODY, "body": part, "more_body": True})
+            await write({"type": "http.response.body", "body": part, "more_body": True})
     except DeploymentError as error:
         # The status is gone. Without the final message the server cuts the connection, so the
         # client sees that the answer broke off and never takes it for a whole one.
         exchange.outcome, exchange.reason = error.code, error.safe_message
         return
-    await _send_in_time(send, {"type": _BODY})
-
-
-_BODY = "http.response.body"
-
-
-async def _send_in_time(send: Send, message: Message) -> None:
-    try:
-        async with asyncio.timeout(WRITE_STALL_S):
-            await send(message)
-    except TimeoutError as error:
-        raise ClientStalled from error
+    await write({"type": "http.response.body"})
 
 
 async def _send_start(status: int, headers: dict[str, str], exchange: Exchange, send: Send) -> None:
