@@ -2,11 +2,18 @@ import asyncio
 
 import pytest
 import structlog.testing
+from django.db import connections
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from gateway.change_hints import announce_change, listen_for_changes
 from tests.factories import make_deployment
 from tests.services import free_port
+
+
+def _announce_and_close() -> None:
+    """Announce as a page's thread does, which closes its connection when it is done."""
+    announce_change()
+    connections.close_all()
 
 
 @pytest.mark.django_db
@@ -51,7 +58,7 @@ async def test_announced_change_is_heard(settings: Settings, valkey_url: str) ->
     async with listen_for_changes(valkey_url) as changed, asyncio.timeout(10):
         await changed.wait()  # set once on connecting
         changed.clear()
-        await asyncio.to_thread(announce_change)
+        await asyncio.to_thread(_announce_and_close)
         await changed.wait()
 
     assert changed.is_set()
