@@ -109,3 +109,12 @@ def test_short_secret_key_is_not_good_enough_to_run(good: Settings) -> None:
 
     assert ids(check_deployment()) == ["gateway.E008"]
     assert check_settings() == []
+
+
+def test_database_of_an_unknown_kind_is_told_without_its_url(good: Settings) -> None:
+    good.IS_DATABASE_URL_KNOWN = False
+
+    (message,) = check_settings()
+
+    assert message.id == "gateway.E013"
+    assert "DATABASE_URL" in message.msg
