@@ -88,6 +88,11 @@ class GatewayHandler:
             if isinstance(error, BodyTooLarge | BodyTimeout):
                 response["Connection"] = "close"  # the rest of the body was not read
             return response
+        except ClientLeft:
+            raise
+        except Exception:  # the boundary, as in _answer
+            log.exception("request.failed", request_id=exchange.request_id)
+            return _bug_response(request)
         return None
 
     async def _serve_unless_left(

@@ -213,3 +213,12 @@ async def test_openai_paths_have_openais_envelope() -> None:
     assert answer.status == 401
     assert answer.json["error"]["type"] == "authentication_error"
     assert answer.json["error"]["message"] == "No authorization header presented"
+
+
+async def test_bug_before_the_body_is_a_500_with_its_event() -> None:
+    broken = runtime(ModelServer(), snapshot([serving()], {}))
+    broken.verifier = None  # type: ignore[assignment] # stands for any bug of ours in there
+
+    answer = await Client(GatewayHandler(broken)).post(COMPLETIONS, signed())
+
+    assert (answer.status, answer.body) == (500, b"Internal Server Error")
