@@ -27,6 +27,10 @@ def main() -> None:
         "DATA_DIR": str(args.data_dir.resolve()),
         "UPSTREAM_ALLOWED_HOSTS": "127.0.0.1",
         "DJANGO_SETTINGS_MODULE": "gateway.settings",
+        # All load is one user's, and is there to saturate.
+        "USER_MAX_IN_FLIGHT": "0",
+        "USER_REQUESTS_PER_MINUTE": "0",
+        "WORKER_MAX_IN_FLIGHT": "2000",
     }
     os.environ |= settings
     sys.path.insert(0, str(ROOT))
@@ -48,6 +52,7 @@ def main() -> None:
                 "serving_format": "openai_chat",
                 "endpoints": [f"http://127.0.0.1:{args.mock_port}/d{delay_ms}n100/v1"],
                 "model_identifier": "mock",
+                "max_in_flight": 2000,
             },
         )
         if delay_ms == 0:

@@ -1,112 +1,45 @@
 """Getting an answer from a model server: the request built, the door used, the answer read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import orjson
-
-from feature_config.errors import DeploymentMissing
+from gateway.attempts import Attempt, RenderFor, Route
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
-from prompts.errors import PromptError
+from gateway.routing.fleet import Fleet
+from gateway.routing.line import Lane
 from prompts.render import RenderedPrompt, render
-from selfhosted_models.endpoints import Endpoint
-from selfhosted_models.errors import (
-    UpstreamProtocolError,
-    UpstreamTruncated,
-    UpstreamUnreachable,
-)
-from selfhosted_models.outbound import OutboundDoor, OutboundRequest, UpstreamStream
-from selfhosted_models.serving import Clocks, ServingConfig
-from selfhosted_models.serving_formats.base import Completion, FormatError, ServingFormat
-from selfhosted_models.serving_formats.registry import SERVING_FORMATS
+from selfhosted_models.errors import DeploymentError, UpstreamProtocolError, UpstreamTruncated
+from selfhosted_models.outbound import UpstreamStream
+from selfhosted_models.serving_formats.base import Completion, CompletionChunk, FormatError
 
 T = TypeVar("T")
-
-#: Renders the prompt for one candidate: what is asked depends on who is asked.
-RenderFor = Callable[[Candidate], RenderedPrompt]
-
-#: A server that cannot be reached costs one more attempt, at the next endpoint in order.
-MAX_ATTEMPTS = 2
 
 #: How long the status is held for the first event, so that a real error has a real status.
 HOLD_STATUS_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request that could be sent: to this endpoint of this deployment, with this prompt."""
-
-    candidate: Candidate
-    endpoint: Endpoint
-    serving_format: ServingFormat
-    rendered: RenderedPrompt
-    clocks: Clocks
-
-    @property
-    def serving(self) -> ServingConfig:
-        return self.candidate.serving
-
-    def request(self, *, stream: bool, request_id: str) -> OutboundRequest:
-        wire = self.serving_format.build_request(
-            self.serving, self.rendered.completion, stream=stream
-        )
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if stream else "application/json",
-            "User-Agent": "selfhosted-duo-gateway",
-            "X-Request-ID": request_id,
-        }
-        if self.serving.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.serving.api_key.reveal()}"
-        return OutboundRequest(
-            hop=f"The model server of {self.serving.deployment}",
-            endpoint=self.endpoint,
-            path=wire.path,
-            headers=headers,
-            body=orjson.dumps(wire.body),
-        )
-
-
-class TextStream:
-    """The text of an answer, piece by piece. Whoever holds it closes it."""
+class OpenAnswer:
+    """An answer that has begun: its upstream, and what is known of it so far."""
 
     def __init__(self, upstream: UpstreamStream, attempt: Attempt, exchange: Exchange) -> None:
         self._upstream = upstream
         self._attempt = attempt
         self._exchange = exchange
-        self._texts = self._read()
-        self._first: asyncio.Task[str | None] | None = None
-        self.candidate = attempt.candidate
-        self.finish_reason = "stop"
         self._is_over = False
+        self.finish_reason = "stop"
 
-    async def hold(self, seconds: float) -> None:
-        """Wait for the first text, at most `seconds`; raises what went wrong until then."""
-        self._first = asyncio.ensure_future(anext(self._texts, None))
-        await asyncio.wait({self._first}, timeout=seconds)
-        if self._first.done():
-            self._first.result()
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        if self._first is not None:
-            first = await self._first
-            if first is not None:
-                yield first
-        async for text in self._texts:
-            yield text
-
-    async def _read(self) -> AsyncIterator[str]:
+    async def texts(self) -> AsyncIterator[str]:
         """Yield each piece of text; an answer that breaks off raises."""
         is_complete = False
-        hop = self._attempt.serving.deployment
-        first_event_by = _first_content_by(self._attempt, self._exchange)
+        attempt = self._attempt
+        first_event_by = _first_content_by(attempt, self._exchange)
         async with aclosing(self._upstream.events(first_event_by=first_event_by)) as events:
             async for data in events:
-                chunk = _parse(self._attempt, self._attempt.serving_format.parse_event, data)
+                chunk = _parse(attempt, attempt.serving_format.parse_event, data)
                 if chunk is None:
                     self._is_over = True
                     return
@@ -116,21 +49,94 @@ class TextStream:
                     is_complete = True
                     self.finish_reason = chunk.finish_reason
                 if chunk.text:
-                    self._exchange.note_content()
                     yield chunk.text
         if not is_complete:
             raise UpstreamTruncated(
-                f"The model server of {hop} ended its answer without saying that it was done: see "
-                "its own log."
+                f"The model server of {attempt.serving.deployment} ended its answer without saying "
+                "that it was done: see its own log."
             )
 
     async def aclose(self) -> None:
         """Close the connection to the model server, however far the answer has come."""
-        if self._first is not None and not self._first.done():
-            self._first.cancel()
         if self._is_over:
             await self._upstream.drain()
         await self._upstream.aclose()
+
+
+class TextStream:
+    """The text of an answer, piece by piece. Whoever holds it closes it."""
+
+    def __init__(self, question: "Question") -> None:
+        self._question = question
+        self._beginning = asyncio.ensure_future(self._begin())
+        self._attempt: Attempt | None = None
+        self._answer: OpenAnswer | None = None
+        self._texts: AsyncIterator[str] | None = None
+
+    async def hold(self, seconds: float) -> None:
+        """Wait for the first text, at most `seconds`; raises what went wrong until then."""
+        await asyncio.wait({self._beginning}, timeout=seconds)
+        if self._beginning.done():
+            self._beginning.result()
+
+    @property
+    def candidate(self) -> Candidate:
+        """Who answers; until that is known, the first choice."""
+        return self._attempt.candidate if self._attempt else self._question.candidates[0]
+
+    @property
+    def finish_reason(self) -> str:
+        return self._answer.finish_reason if self._answer else "stop"
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        first = await self._beginning
+        if first is None or self._attempt is None or self._texts is None:
+            return
+        yield first
+        try:
+            async for text in self._texts:
+                yield text
+        except DeploymentError as error:
+            self._attempt.failed(error)
+            raise
+        self._attempt.succeeded()
+
+    async def _begin(self) -> str | None:
+        """Return the first text, None of an empty answer; until then another server may be asked.
+
+        Whatever fails is over before any content, so that nothing is ever said twice.
+        """
+        self._attempt, first = await self._question.route().first_good(self._open)
+        if first is None:
+            self._attempt.succeeded()
+        else:
+            self._attempt.answers()
+            self._question.exchange.note_content()
+        return first
+
+    async def _open(self, attempt: Attempt) -> str | None:
+        exchange, door = self._question.exchange, self._question.fleet.door
+        request = attempt.request(stream=True, request_id=exchange.request_id)
+        by = _first_content_by(attempt, exchange)
+        upstream = await door.open_stream(request, attempt.clocks, headers_by=by)
+        self._answer = OpenAnswer(upstream, attempt, exchange)
+        self._texts = aiter(self._answer.texts())
+        try:
+            return await anext(self._texts, None)
+        except BaseException:
+            await self._answer.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the connection to the model server, however far the answer has come."""
+        self._beginning.cancel()
+        await asyncio.wait({self._beginning})
+        if not self._beginning.cancelled():
+            self._beginning.exception()  # told already, or nobody is left to be told
+        if self._answer is not None:
+            await self._answer.aclose()
+        if self._attempt is not None:
+            self._attempt.abandoned()
 
 
 def with_inputs(inputs: Mapping[str, Any]) -> RenderFor:
@@ -163,51 +169,45 @@ class Question:
     """What is asked, of whom, and the exchange it is accounted to.
 
     Attributes:
-        candidates: First choice first; the next is asked only if a server cannot be reached.
-        clocks: Of this kind of request; a deployment may have its own.
+        candidates: First choice first; the next is asked if a server does not begin an answer.
+        lane: The kind of request: whom it goes before, and its clocks.
     """
 
-    door: OutboundDoor
+    fleet: Fleet
     exchange: Exchange
     candidates: tuple[Candidate, ...]
     render_for: RenderFor
-    clocks: Clocks
+    lane: Lane
 
     async def fetch(self) -> Answer:
-        """Return the whole answer of the first candidate that can be reached.
+        """Return the whole answer of the first candidate that gives one.
 
         Raises:
             PromptError: The inputs do not fit the prompt.
             DeploymentError: No model server gave an answer.
         """
 
-        async def send(attempt: Attempt) -> bytes:
+        async def send(attempt: Attempt) -> CompletionChunk:
             request = attempt.request(stream=False, request_id=self.exchange.request_id)
             by = _first_content_by(attempt, self.exchange)
-            return await self.door.fetch(request, attempt.clocks, headers_by=by)
+            body = await self.fleet.door.fetch(request, attempt.clocks, headers_by=by)
+            return _parse(attempt, attempt.serving_format.parse_body, body)
 
-        attempt, body = await self._first_reachable(send)
-        chunk = _parse(attempt, attempt.serving_format.parse_body, body)
+        attempt, chunk = await self.route().first_good(send)
+        attempt.succeeded()
         if chunk.usage is not None:
             self.exchange.usage = chunk.usage
         self.exchange.note_content()
         return Answer(chunk.text, chunk.finish_reason or "stop", attempt.candidate)
 
     async def stream(self) -> TextStream:
-        """Return the stream of the first candidate that can be reached, its first text waited for.
+        """Return the stream of the first candidate that begins one, its first text waited for.
 
         Raises:
             PromptError: The inputs do not fit the prompt.
             DeploymentError: No model server began an answer.
         """
-
-        async def send(attempt: Attempt) -> UpstreamStream:
-            request = attempt.request(stream=True, request_id=self.exchange.request_id)
-            by = _first_content_by(attempt, self.exchange)
-            return await self.door.open_stream(request, attempt.clocks, headers_by=by)
-
-        attempt, upstream = await self._first_reachable(send)
-        stream = TextStream(upstream, attempt, self.exchange)
+        stream = TextStream(self)
         try:
             await stream.hold(HOLD_STATUS_S)
         except BaseException:
@@ -215,50 +215,8 @@ class Question:
             raise
         return stream
 
-    async def _first_reachable(self, send: Callable[[Attempt], Awaitable[T]]) -> tuple[Attempt, T]:
-        """Send to one endpoint after the other until a server can be reached."""
-        unreachable: UpstreamUnreachable | None = None
-        for candidate, endpoint in self._places():
-            try:
-                attempt = self._attempt(candidate, endpoint)
-            except PromptError:
-                if unreachable is None:
-                    raise
-                break  # a fallback it does not fit must not hide why it is asked at all
-            _note(self.exchange, attempt)
-            try:
-                return attempt, await send(attempt)
-            except UpstreamUnreachable as error:
-                unreachable = error
-        raise unreachable or DeploymentMissing("The deployment has no endpoint: add one to it.")
-
-    def _places(self) -> list[tuple[Candidate, Endpoint]]:
-        """Return where to ask: the endpoints of the first choice, then of the next."""
-        return [
-            (candidate, endpoint)
-            for candidate in self.candidates
-            for endpoint in candidate.serving.endpoints
-        ][:MAX_ATTEMPTS]
-
-    def _attempt(self, candidate: Candidate, endpoint: Endpoint) -> Attempt:
-        serving = candidate.serving
-        return Attempt(
-            candidate=candidate,
-            endpoint=endpoint,
-            serving_format=SERVING_FORMATS[serving.serving_format],
-            rendered=self.render_for(candidate),
-            clocks=serving.clock_overrides.apply(self.clocks),
-        )
-
-
-def _note(exchange: Exchange, attempt: Attempt) -> None:
-    definition = attempt.rendered.definition
-    exchange.deployment = attempt.serving.deployment
-    if definition is not None:
-        exchange.prompt = f"{definition.prompt}/{definition.variant}/{definition.version}"
-        exchange.prompt_digest = definition.digest
-    exchange.prompt_tokens_estimate = attempt.rendered.input_tokens
-    exchange.cut_inputs = attempt.rendered.cut_inputs
+    def route(self) -> Route:
+        return Route(self.fleet, self.exchange, self.candidates, self.render_for, self.lane)
 
 
 def _first_content_by(attempt: Attempt, exchange: Exchange) -> float:

@@ -16,6 +16,7 @@ from selfhosted_models.errors import EndpointRefused
 settings = django.conf.settings
 MIN_SECRET_KEY_CHARS = 50
 POLL_BOUNDS_S = (0.1, 3600.0)
+LONGEST_QUEUE_WAIT_S = 30.0
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -119,6 +120,30 @@ def _check_refresh() -> Iterator[CheckMessage]:
         )
 
 
+def _check_limits() -> Iterator[CheckMessage]:
+    least = {
+        "GATEWAY_WORKERS": 1,
+        "WORKER_MAX_IN_FLIGHT": 1,
+        "USER_MAX_IN_FLIGHT": 0,
+        "USER_REQUESTS_PER_MINUTE": 0,
+        "QUEUE_SIZE": 0,
+        "BREAKER_FAILURES": 0,
+    }
+    for name, low in least.items():
+        if getattr(settings, name) < low:
+            yield Error(
+                f"{name} is not a number that makes sense here.",
+                hint=f"It is a whole number, {low} or more; docs/settings.md says what it means.",
+                id="gateway.E014",
+            )
+    if not 0 <= settings.QUEUE_MAX_WAIT_S <= LONGEST_QUEUE_WAIT_S:
+        yield Error(
+            f"QUEUE_MAX_WAIT_S is {settings.QUEUE_MAX_WAIT_S:g}.",
+            hint=f"It is 0 to {LONGEST_QUEUE_WAIT_S:g} seconds; 2 is the default.",
+            id="gateway.E014",
+        )
+
+
 def _check_log_level() -> Iterator[CheckMessage]:
     if settings.LOG_LEVEL not in LOG_LEVELS:
         yield Error(
@@ -172,6 +197,7 @@ _CHECKS = (
     _check_url_policy,
     _check_database,
     _check_refresh,
+    _check_limits,
     _check_log_level,
     _check_own_keys,
     _check_data_dir_mode,

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from feature_config.errors import DeploymentMissing, FeatureError, FeatureInactive, FeatureUnknown
+from gateway.routing.errors import CircuitOpen, DeploymentBusy, QuotaExceeded, WorkerBusy
 from prompts.errors import ContextTooLong, PromptError, PromptMissing
 from selfhosted_models.errors import (
     DeploymentError,
@@ -95,6 +96,13 @@ class NotReady(GatewayError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class DeadlinePassed(GatewayError):
+    """The time the caller gave us (`X-Request-Deadline-Ms`) was over before a server was asked."""
+
+    code = "deadline_passed"
+    status = HTTPStatus.GATEWAY_TIMEOUT
+
+
 class PathUnknown(GatewayError):
     code = "not_found"
     status = HTTPStatus.NOT_FOUND
@@ -144,6 +152,10 @@ _STATUS: dict[type[BaseException], int] = {
     ContextTooLong: 413,
     PromptError: 422,
     SecretUnavailable: 503,
+    DeploymentBusy: 503,
+    CircuitOpen: 503,
+    WorkerBusy: 503,
+    QuotaExceeded: 429,
     EndpointRefused: 503,
 }
 
@@ -181,6 +193,8 @@ def _headers(error: KnownError) -> dict[str, str]:
     """Tell the caller when to come again, if that may help."""
     if isinstance(error, UpstreamRejected) and error.status in {429, 503}:
         return {"Retry-After": str(error.retry_after_s or _RETRY_AFTER_S)}
+    if isinstance(error, DeploymentBusy | CircuitOpen | QuotaExceeded):
+        return {"Retry-After": str(error.retry_after_s)}
     return {"Retry-After": str(_RETRY_AFTER_S)} if error.retryable else {}
 
 

@@ -5,15 +5,19 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from gateway.auth import Caller
+from prompts.render import RenderedPrompt
+from selfhosted_models.serving import Clocks
 from selfhosted_models.serving_formats.base import Usage
 
 log = structlog.get_logger("gateway.request")
 
+MAX_USER_CHARS = 128
+_DEADLINE_MS = re.compile(r"[0-9]{1,9}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 #: Rails gives up after 60 s; all attempts of one request share what is left of this.
@@ -28,11 +32,15 @@ class Exchange:
         request_id: The caller's, if it is well-formed, else a new one.
         route: Template of the matched URL; never the path itself, which a caller chooses.
         outcome: `ok`, `client_left`, `server_stopping`, or the code of the error that ended it.
+        failed_attempts: Who was asked in vain, or could not be: "deployment: code".
+        queued_s: How long it waited for a slot.
         first_content_at: When the first text came from the model server.
     """
 
     request_id: str
     method: str
+    sent_user: str = ""
+    deadline_s: float | None = None
     started_at: float = field(default_factory=time.monotonic)
     route: str = ""
     status: int = 0
@@ -42,6 +50,9 @@ class Exchange:
     feature: str = ""
     deployment: str = ""
     prompt: str = ""
+    attempts: int = 0
+    failed_attempts: list[str] = field(default_factory=list)
+    queued_s: float = 0.0
     prompt_digest: str = ""
     prompt_tokens_estimate: int = 0
     cut_inputs: tuple[str, ...] = ()
@@ -53,12 +64,45 @@ class Exchange:
     def begin(cls, method: str, headers: Mapping[str, str]) -> "Exchange":
         sent = headers.get("X-Request-ID", "")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(16)
-        return cls(request_id=request_id, method=method)
+        deadline_ms = headers.get("X-Request-Deadline-Ms", "")
+        return cls(
+            request_id=request_id,
+            method=method,
+            sent_user=headers.get("X-Gitlab-Global-User-Id", "")[:MAX_USER_CHARS],
+            deadline_s=int(deadline_ms) / 1000 if _DEADLINE_MS.fullmatch(deadline_ms) else None,
+        )
+
+    @property
+    def user(self) -> str:
+        """Whose request it is; "" where an instance's token names no user."""
+        if self.caller is not None and self.caller.is_own_issued:
+            return self.caller.subject
+        return self.sent_user
 
     @property
     def first_content_by(self) -> float:
         """When the first content must be there, on the monotonic clock (as the event loop's)."""
+        if self.deadline_s is not None:
+            return self.started_at + min(self.deadline_s, FIRST_CONTENT_WITHIN_S)
         return self.started_at + FIRST_CONTENT_WITHIN_S
+
+    def within_deadline(self, clocks: Clocks) -> Clocks:
+        """Return `clocks` with no more in all than the caller has left."""
+        if self.deadline_s is None:
+            return clocks
+        left_s = self.started_at + self.deadline_s - time.monotonic()
+        return replace(clocks, total_s=min(clocks.total_s, max(left_s, 0)))
+
+    def note_attempt(self, deployment: str, rendered: RenderedPrompt) -> None:
+        """Note whom it is sent to next, and with what prompt."""
+        self.attempts += 1
+        self.deployment = deployment
+        definition = rendered.definition
+        if definition is not None:
+            self.prompt = f"{definition.prompt}/{definition.variant}/{definition.version}"
+            self.prompt_digest = definition.digest
+        self.prompt_tokens_estimate = rendered.input_tokens
+        self.cut_inputs = rendered.cut_inputs
 
     def note_content(self) -> None:
         if self.first_content_at is None:
@@ -81,6 +125,9 @@ class Exchange:
             caller=hashlib.sha256(subject.encode()).hexdigest()[:16] if subject else "",
             feature=self.feature,
             deployment=self.deployment,
+            attempts=self.attempts,
+            failed_attempts=self.failed_attempts,
+            queued_ms=_ms(self.queued_s),
             prompt=self.prompt,
             prompt_digest=self.prompt_digest,
             prompt_tokens_estimate=self.prompt_tokens_estimate,

@@ -70,6 +70,8 @@ class GatewayHandler:
             exchange.outcome = "server_stopping"
             raise
         finally:
+            if request.turn is not None:
+                request.turn.leave()
             exchange.finish()
 
     async def _admit(self, request: GatewayRequest, receive: Receive) -> HttpResponse | None:
@@ -81,6 +83,7 @@ class GatewayHandler:
         try:
             if request.path_info not in PUBLIC_PATHS:
                 exchange.caller = await request.runtime.verifier.authenticate(request.headers)
+                request.turn = request.runtime.quotas.enter(exchange.user)
             # Set, not streamed: Django would refuse more than 2.5 MB, and we have our own limit.
             request._body = await read_body(request.scope, receive, max_bytes=MAX_BODY_BYTES)
         except KNOWN_ERRORS as error:

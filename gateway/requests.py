@@ -7,6 +7,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http.response import HttpResponseBase
 
 from gateway.exchange import Exchange
+from gateway.routing.quotas import Turn
 from gateway.runtime import Runtime
 
 
@@ -15,6 +16,7 @@ class GatewayRequest(ASGIRequest):
 
     runtime: Runtime
     exchange: Exchange
+    turn: Turn | None = None
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         """Leave the header alone: bodies are JSON, and a caller can make parsing it expensive."""

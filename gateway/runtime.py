@@ -18,6 +18,9 @@ from gateway import keyfiles
 from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.routing.fleet import Fleet
+from gateway.routing.limits import Limits
+from gateway.routing.quotas import Quotas
 from gateway.snapshot import (
     ServingSnapshot,
     build_snapshot,
@@ -52,6 +55,7 @@ class RuntimeSettings:
     encryption_keys: tuple[str, ...]
     configuration_poll_s: float
     redis_url: str = ""
+    limits: Limits = Limits()
 
 
 def runtime_settings() -> RuntimeSettings:
@@ -65,6 +69,15 @@ def runtime_settings() -> RuntimeSettings:
         encryption_keys=tuple(settings.ENCRYPTION_KEYS),
         configuration_poll_s=settings.CONFIGURATION_POLL_S,
         redis_url=settings.REDIS_URL,
+        limits=Limits(
+            workers=settings.GATEWAY_WORKERS,
+            worker_in_flight=settings.WORKER_MAX_IN_FLIGHT,
+            user_in_flight=settings.USER_MAX_IN_FLIGHT,
+            user_per_minute=settings.USER_REQUESTS_PER_MINUTE,
+            queue_size=settings.QUEUE_SIZE,
+            queue_wait_s=settings.QUEUE_MAX_WAIT_S,
+            breaker_failures=settings.BREAKER_FAILURES,
+        ),
     )
 
 
@@ -82,12 +95,14 @@ class Runtime:
 
     Attributes:
         snapshot: Replaced whole when the configuration changes.
-        door: To model servers.
+        fleet: The model servers, and the door to them.
+        quotas: What users, and this worker, may have under way.
     """
 
     options: RuntimeSettings
     snapshot: ServingSnapshot
-    door: OutboundDoor
+    fleet: Fleet
+    quotas: Quotas
     issuer_door: OutboundDoor
     verifier: TokenVerifier
     issuer_keys: IssuerKeys
@@ -109,7 +124,8 @@ class Runtime:
         runtime = cls(
             options=options,
             snapshot=empty_snapshot(prompts),
-            door=OutboundDoor(options.url_policy),
+            fleet=Fleet(OutboundDoor(options.url_policy), options.limits),
+            quotas=Quotas(options.limits, time.monotonic),
             issuer_door=issuer_door,
             verifier=TokenVerifier(issuer_keys, options.own_keys, options.service_name, time.time),
             issuer_keys=issuer_keys,
@@ -124,7 +140,7 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.door.aclose()
+        await self.fleet.door.aclose()
         await self.issuer_door.aclose()
         self._database_thread.shutdown(wait=False)
 
@@ -141,6 +157,7 @@ class Runtime:
             return
         if snapshot is not self.snapshot:
             self.snapshot = snapshot
+            self.fleet.take_over(snapshot.deployments.values())
             log.info("configuration.loaded", version=snapshot.version)
 
     def _next_snapshot(self) -> ServingSnapshot:

@@ -23,6 +23,11 @@ def as_number(text: str) -> float:
         return math.nan
 
 
+def as_count(text: str) -> int:
+    """Return the natural number in `text`; what is none becomes -1, which the checks refuse."""
+    return int(text) if text.isascii() and text.isdecimal() else -1
+
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Where things are -----------------------------------------------------------------------------
@@ -48,6 +53,16 @@ CLOUD_CONNECTOR_SERVICE_NAME = env.str("CLOUD_CONNECTOR_SERVICE_NAME", default="
 UPSTREAM_ALLOWED_CIDRS: list[str] = env.list("UPSTREAM_ALLOWED_CIDRS", default=[])
 UPSTREAM_ALLOWED_HOSTS: list[str] = env.list("UPSTREAM_ALLOWED_HOSTS", default=[])
 CONFIGURATION_POLL_S = as_number(env.str("CONFIGURATION_POLL_S", default="2"))
+
+# --- Limits (gateway/routing/limits.py says what they mean) ---------------------------------------
+#: Of all nodes together: each takes its share of what a model server may have in flight.
+GATEWAY_WORKERS = as_count(env.str("GATEWAY_WORKERS", default=env.str("WEB_CONCURRENCY", "1")))
+WORKER_MAX_IN_FLIGHT = as_count(env.str("WORKER_MAX_IN_FLIGHT", default="200"))
+USER_MAX_IN_FLIGHT = as_count(env.str("USER_MAX_IN_FLIGHT", default="8"))
+USER_REQUESTS_PER_MINUTE = as_count(env.str("USER_REQUESTS_PER_MINUTE", default="60"))
+QUEUE_SIZE = as_count(env.str("QUEUE_SIZE", default="32"))
+QUEUE_MAX_WAIT_S = as_number(env.str("QUEUE_MAX_WAIT_S", default="2"))
+BREAKER_FAILURES = as_count(env.str("BREAKER_FAILURES", default="5"))
 
 # --- Django ---------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)

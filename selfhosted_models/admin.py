@@ -25,6 +25,7 @@ class ModelDeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             {
                 "fields": [
                     "context_tokens",
+                    "max_in_flight",
                     "first_token_timeout_s",
                     "idle_timeout_s",
                     "total_timeout_s",

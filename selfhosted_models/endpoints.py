@@ -8,7 +8,7 @@ where the socket is opened (`selfhosted_models.outbound`); this module is pure.
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from selfhosted_models.errors import EndpointRefused
@@ -46,6 +46,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NETLOC = re.compile(r"(\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]+\]|[^][:%]+)(:(0*[1-9][0-9]*)?)?")
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rf"^(?=[A-Za-z0-9]){_LABEL}(\.{_LABEL})*(?<=[A-Za-z0-9])$")
+_WEIGHT = re.compile(r" +weight=([1-9][0-9]?|100)\Z")
 _BASE_PATH = re.compile(r"^(/[A-Za-z0-9._~-]+)*$")
 
 
@@ -56,12 +57,14 @@ class Endpoint:
     Attributes:
         host: Lower-case name, or a canonical IP literal without brackets.
         base_path: "" or "/…" without a trailing slash.
+        weight: Its share of the requests, against the deployment's other endpoints.
     """
 
     scheme: str
     host: str
     port: int
     base_path: str
+    weight: int = field(default=1, compare=False)
 
     @property
     def origin(self) -> str:
@@ -76,11 +79,12 @@ class Endpoint:
 
 
 def parse_endpoint(url: str) -> Endpoint:
-    """Return the endpoint `url` names.
+    """Return the endpoint `url` names; it may be followed by a weight, as in `… weight=3`.
 
     Raises:
         EndpointRefused: It is not a plain http(s) base URL. The message says what to change.
     """
+    url, weight = _split_weight(url)
     if len(url) > MAX_URL_CHARS:
         raise EndpointRefused(f"The URL is longer than {MAX_URL_CHARS} characters.")
     if not url.isascii() or not url.isprintable() or any(char in url for char in " \\\"'<>"):
@@ -108,7 +112,15 @@ def parse_endpoint(url: str) -> Endpoint:
         host=_canonical_host(parts.hostname),
         port=port or (443 if parts.scheme == "https" else 80),
         base_path=path,
+        weight=weight,
     )
+
+
+def _split_weight(line: str) -> tuple[str, int]:
+    found = _WEIGHT.search(line)
+    if found is None:
+        return line, 1
+    return line[: found.start()], int(found[1])
 
 
 def _canonical_host(host: str) -> str:

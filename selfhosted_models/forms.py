@@ -26,6 +26,7 @@ class ModelDeploymentForm(forms.ModelForm):  # type: ignore[type-arg]
             "endpoints",
             "model_identifier",
             "context_tokens",
+            "max_in_flight",
             "first_token_timeout_s",
             "idle_timeout_s",
             "total_timeout_s",

@@ -14,7 +14,7 @@ from selfhosted_models.errors import EndpointRefused
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.fields import EndpointsField
 from selfhosted_models.secrets import API_KEY_PATTERN, Secret, SecretBox
-from selfhosted_models.serving import ClockOverrides, ServingConfig
+from selfhosted_models.serving import DEFAULT_MAX_IN_FLIGHT, ClockOverrides, ServingConfig
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
 from selfhosted_models.signals import deployment_cleaning, families_saved
 
@@ -97,7 +97,10 @@ class ModelDeployment(models.Model):
     )
     endpoints = EndpointsField(
         "endpoints",
-        help_text="Base URLs, one a line, as in http://10.0.4.11:8000/v1. Tried in this order.",
+        help_text=(
+            "Base URLs, one a line, as in http://10.0.4.11:8000/v1. Requests go to the less loaded "
+            "one; a larger server may be given more, as in http://10.0.4.12:8000/v1 weight=3."
+        ),
     )
     model_identifier = models.CharField(
         max_length=255,
@@ -119,6 +122,16 @@ class ModelDeployment(models.Model):
     )
     idle_timeout_s = _timeout_field("idle_timeout_s", "Longest silence within an answer.")
     total_timeout_s = _timeout_field("total_timeout_s", "Longest answer in all.")
+    max_in_flight = models.PositiveIntegerField(
+        "requests at once",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text=(
+            "How many requests its endpoints take at once, all together; the others wait their "
+            f"turn. 1 to 10,000; empty: {DEFAULT_MAX_IN_FLIGHT} for each endpoint."
+        ),
+    )
     is_active = models.BooleanField(
         "active", default=True, help_text="An inactive deployment answers nothing and stays listed."
     )
@@ -241,6 +254,7 @@ class ModelDeployment(models.Model):
             model_identifier=self.model_identifier,
             api_key=self.decrypt_api_key(box),
             context_tokens=self.context_tokens,
+            max_in_flight=self.max_in_flight or DEFAULT_MAX_IN_FLIGHT * len(self.endpoints),
             has_system_role=FAMILIES[family].has_system_role,
             clock_overrides=ClockOverrides(
                 first_token_s=self.first_token_timeout_s,

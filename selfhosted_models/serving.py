@@ -24,6 +24,9 @@ class Clocks:
     total_s: float
 
 
+#: Of one endpoint, where the admin sets no limit for the deployment.
+DEFAULT_MAX_IN_FLIGHT = 64
+
 #: Code completion: a suggestion that arrives later helps nobody.
 COMPLETION_CLOCKS = Clocks(connect_s=2, first_token_s=5, idle_s=5, total_s=30)
 #: Everything else: the prefill of a long prompt legitimately takes a while.
@@ -56,6 +59,7 @@ class ServingConfig:
         api_key: None sends no `Authorization` header.
         context_tokens: Input and output together; None when unknown.
         reports_stream_usage: Whether it may be asked to count the tokens of a stream.
+        max_in_flight: Most requests at once, from all workers together.
         has_system_role: Whether system messages are sent as such, or folded into the first user
             turn.
     """
@@ -67,6 +71,7 @@ class ServingConfig:
     model_identifier: str
     api_key: Secret | None = None
     context_tokens: int | None = None
+    max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
     reports_stream_usage: bool = True
     has_system_role: bool = True
     clock_overrides: ClockOverrides = ClockOverrides()

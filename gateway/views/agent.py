@@ -16,10 +16,10 @@ from gateway.errors import KNOWN_ERRORS, ScopeDenied
 from gateway.gates import Access, Candidate, decide
 from gateway.react import Action, AgentEvent, AnswerTooLong, FinalAnswerDelta, ReActParser
 from gateway.requests import GatewayRequest, StreamedAnswer
+from gateway.routing.line import Lane
 from gateway.schemas.agent import AgentRequest
 from gateway.views.caller_models import model_of_metadata
 from selfhosted_models.errors import UpstreamRejected
-from selfhosted_models.serving import CHAT_CLOCKS
 
 router = Router(tags=["chat"])
 
@@ -73,7 +73,7 @@ class _AgentStep:
         payload: AgentRequest,
         tools: tuple[ChatTool, ...],
     ) -> None:
-        self._door = request.runtime.door
+        self._fleet = request.runtime.fleet
         self._exchange = request.exchange
         self._candidates = candidates
         self._payload = payload
@@ -97,7 +97,7 @@ class _AgentStep:
     async def _events(self) -> AsyncIterator[AgentEvent]:
         inputs = _inputs(self._payload, self._tools)
         self._stream = await Question(
-            self._door, self._exchange, self._candidates, with_inputs(inputs), CHAT_CLOCKS
+            self._fleet, self._exchange, self._candidates, with_inputs(inputs), Lane.CHAT
         ).stream()
         parser = ReActParser()
         async for text in self._stream:

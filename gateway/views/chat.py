@@ -11,10 +11,10 @@ from gateway.errors import PathUnknown
 from gateway.gates import Access, decide
 from gateway.model_metadata import DEFAULT_DIALECT, CallerModel
 from gateway.requests import GatewayRequest
+from gateway.routing.line import Lane
 from gateway.schemas.chat import ChatPayload, ChatRequest
 from gateway.views.direct import chat_sampling
 from gateway.views.responses import json_response, raw_stream
-from selfhosted_models.serving import CHAT_CLOCKS
 from selfhosted_models.serving_formats.base import Completion, Message
 
 router = Router(tags=["chat"])
@@ -55,7 +55,7 @@ async def chat(
     )
     completion = Completion(chat_sampling(asked.model), messages=_messages(asked))
     question = Question(
-        runtime.door, exchange, decision.require(), as_given(completion), CHAT_CLOCKS
+        runtime.fleet, exchange, decision.require(), as_given(completion), Lane.CHAT
     )
     if payload.stream:
         return raw_stream(await question.stream())

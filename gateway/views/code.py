@@ -20,6 +20,7 @@ from gateway.post_processing import (
     unescape_underscores,
 )
 from gateway.requests import GatewayRequest
+from gateway.routing.line import Lane
 from gateway.schemas.code import (
     AnyCodeRequest,
     CompletionRequest,
@@ -31,7 +32,6 @@ from gateway.schemas.code import (
 from gateway.views.direct import COMPLETION_SAMPLING, chat_sampling
 from gateway.views.responses import json_response, raw_stream
 from prompts.tokens import cut_to_tokens, estimate_tokens
-from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS
 from selfhosted_models.serving_formats.base import Completion, Message, Sampling
 
 router = Router(tags=["code"])
@@ -67,7 +67,7 @@ async def completions(
     if written := own_prompt(payload):
         render_for = as_given(_as_written(written, COMPLETION_SAMPLING))
     question = Question(
-        request.runtime.door, request.exchange, candidates, render_for, COMPLETION_CLOCKS
+        request.runtime.fleet, request.exchange, candidates, render_for, Lane.COMPLETION
     )
     if payload.stream:
         stream = await question.stream()
@@ -95,7 +95,7 @@ async def generations(
         render_for = as_given(_as_chat(written, sampling))
     else:
         render_for = with_inputs(generation_inputs(payload.current_file, _instruction(payload)))
-    question = Question(request.runtime.door, request.exchange, candidates, render_for, CHAT_CLOCKS)
+    question = Question(request.runtime.fleet, request.exchange, candidates, render_for, Lane.CHAT)
     if payload.stream:
         return raw_stream(await question.stream())
     answer = await question.fetch()

@@ -11,16 +11,17 @@ from ninja import Body, Router
 
 from feature_config.catalogue import FEATURES, Feature
 from feature_config.errors import FeatureUnknown
-from gateway.answers import Question, RenderFor, TextStream, with_inputs
+from gateway.answers import Question, TextStream, with_inputs
+from gateway.attempts import RenderFor
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.requests import GatewayRequest, StreamedAnswer
+from gateway.routing.line import Lane
 from gateway.schemas.openai import ChatCompletionRequest, ChatMessage
 from gateway.views.responses import json_response
 from prompts.render import RenderedPrompt
 from selfhosted_models.errors import DeploymentError
-from selfhosted_models.serving import CHAT_CLOCKS
 from selfhosted_models.serving_formats.base import Sampling, Usage
 
 router = Router(tags=["openai"])
@@ -52,7 +53,7 @@ async def chat_completions(
         policy=ModelMetadataPolicy.IGNORE,
     )
     question = Question(
-        runtime.door, exchange, decision.require(), _render_for(payload), CHAT_CLOCKS
+        runtime.fleet, exchange, decision.require(), _render_for(payload), Lane.CHAT
     )
     if payload.stream:
         stream = await question.stream()

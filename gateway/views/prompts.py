@@ -9,21 +9,18 @@ from gateway.errors import PathUnknown, RequestInvalid
 from gateway.gates import Access, decide
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.requests import GatewayRequest
+from gateway.routing.line import Lane
 from gateway.schemas.prompts import ModelMetadata, PromptRequest
 from gateway.views.caller_models import model_of_metadata
 from gateway.views.responses import json_response, raw_stream
 from prompts.errors import PromptMissing, VersionConstraintInvalid, VersionUnsatisfied
 from prompts.registry import PromptRegistry, variants_for
 from selfhosted_models.families import family_of_wire_name
-from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS, Clocks
 
 router = Router(tags=["prompts"])
 
 #: Served by a path of their own.
 _AGENT_PROMPTS = {"chat/react"}
-
-#: Older GitLab releases give the connection check 3 seconds in all.
-_CHECK_CLOCKS = Clocks(connect_s=2, first_token_s=3, idle_s=3, total_s=3)
 
 
 @router.post("/v1/prompts/{path:prompt_id}", summary="Run a registered prompt")
@@ -49,8 +46,8 @@ async def run_prompt(
         caller_model=model_of_metadata(metadata),
         policy=policy,
     )
-    fill, clocks = with_inputs(payload.inputs), _clocks(wire_prompt)
-    question = Question(runtime.door, exchange, decision.require(), fill, clocks)
+    fill, lane = with_inputs(payload.inputs), _lane(wire_prompt)
+    question = Question(runtime.fleet, exchange, decision.require(), fill, lane)
     if payload.stream:
         return raw_stream(await question.stream())
     return json_response((await question.fetch()).text)
@@ -82,7 +79,7 @@ def _find(
     return wire_prompt
 
 
-def _clocks(wire_prompt: WirePrompt) -> Clocks:
+def _lane(wire_prompt: WirePrompt) -> Lane:
     if wire_prompt.feature is None:
-        return _CHECK_CLOCKS
-    return COMPLETION_CLOCKS if wire_prompt.feature is Feature.CODE_COMPLETIONS else CHAT_CLOCKS
+        return Lane.CHECK
+    return Lane.COMPLETION if wire_prompt.feature is Feature.CODE_COMPLETIONS else Lane.CHAT

@@ -16,6 +16,7 @@ from gateway.gates import Access, decide
 from gateway.languages import detect_language
 from gateway.post_processing import tidy_generation
 from gateway.requests import GatewayRequest, StreamedAnswer
+from gateway.routing.line import Lane
 from gateway.schemas.suggestions import (
     CompletionComponent,
     ContextComponent,
@@ -24,7 +25,6 @@ from gateway.schemas.suggestions import (
 )
 from gateway.views.code import completion_inputs, generation_inputs
 from gateway.views.responses import json_response, raw_stream
-from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS
 
 router = Router(tags=["code"])
 
@@ -92,8 +92,8 @@ def _question(
         inputs = completion_inputs(component.payload, _context(request, payload))
     else:
         inputs = generation_inputs(component.payload, component.payload.prompt or "")
-    clocks = COMPLETION_CLOCKS if is_completion else CHAT_CLOCKS
-    return Question(runtime.door, exchange, decision.require(), with_inputs(inputs), clocks)
+    lane = Lane.COMPLETION if is_completion else Lane.CHAT
+    return Question(runtime.fleet, exchange, decision.require(), with_inputs(inputs), lane)
 
 
 def _context(request: GatewayRequest, payload: SuggestionRequest) -> str:

@@ -89,6 +89,10 @@ def house(folder: Path, gitlab: GitLab, models: ModelServer, policy: str) -> Ite
             AIGW_SELF_SIGNED_JWT__SIGNING_KEY=pem_of(OWN_KEY),
             AIGW_SELF_SIGNED_JWT__VALIDATION_KEY=pem_of(SECOND_OWN_KEY),
             GATEWAY_MODEL_METADATA=policy,
+            # All tests are one user to it, and many let their model server fail.
+            USER_MAX_IN_FLIGHT="0",
+            USER_REQUESTS_PER_MINUTE="0",
+            BREAKER_FAILURES="0",
         ) as process,
         httpx.Client(base_url=process.url, timeout=30) as client,
     ):

@@ -14,6 +14,9 @@ from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
 from gateway.auth import TokenVerifier
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.routing.fleet import Fleet
+from gateway.routing.limits import Limits
+from gateway.routing.quotas import Quotas
 from gateway.runtime import Runtime, RuntimeSettings
 from gateway.snapshot import ServingSnapshot
 from gateway.trusted_keys import IssuerKeys, IssuerSource, OwnKeys
@@ -166,7 +169,8 @@ def runtime(
             configuration_poll_s=3600,
         ),
         snapshot=snapshot() if serves is None else serves,
-        door=door(model_server),
+        fleet=Fleet(door(model_server)),
+        quotas=Quotas(Limits(), time.monotonic),
         issuer_door=door(instance),
         verifier=TokenVerifier(keys, own_keys, SERVICE_NAME, time.time),
         issuer_keys=keys,

@@ -38,6 +38,10 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E010", "CONFIGURATION_POLL_S", 0.0),
     ("gateway.E010", "CONFIGURATION_POLL_S", 7200.0),
     ("gateway.E010", "CONFIGURATION_POLL_S", math.nan),
+    ("gateway.E014", "GATEWAY_WORKERS", 0),
+    ("gateway.E014", "USER_MAX_IN_FLIGHT", -1),
+    ("gateway.E014", "QUEUE_MAX_WAIT_S", math.nan),
+    ("gateway.E014", "QUEUE_MAX_WAIT_S", 31.0),
     ("gateway.E011", "REDIS_URL", "valkey://cache:6379/0"),
     ("gateway.E012", "LOG_LEVEL", "LOUD"),
 ]

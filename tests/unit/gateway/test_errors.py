@@ -11,6 +11,7 @@ from feature_config.errors import DeploymentMissing, FeatureError, FeatureInacti
 from gateway import errors
 from gateway.errors import Dialect, ErrorAnswer, GatewayError, KnownError, answer_for
 from gateway.model_metadata import DialectUnsupported
+from gateway.routing.errors import CircuitOpen, DeploymentBusy, QuotaExceeded, WorkerBusy
 from prompts.errors import (
     ContextTooLong,
     InputInvalid,
@@ -24,6 +25,7 @@ from selfhosted_models import errors as deployment_errors
 from selfhosted_models.errors import DeploymentError, UpstreamRejected
 
 AGAIN = {"Retry-After": "2"}
+LATER = {"Retry-After": "5"}
 NEVER = {"x-should-retry": "false"}
 TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 NONE: dict[str, str] = {}
@@ -41,6 +43,7 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (errors.BodyTooLarge("no"), (413, NONE), (413, NONE), (413, NONE)),
     (errors.BodyTimeout("no"), (408, NONE), (408, NONE), (408, NONE)),
     (errors.NotReady("wait"), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
+    (errors.DeadlinePassed("no"), (504, NONE), (504, NONE), (504, NEVER)),
     (errors.PathUnknown("no"), (404, NONE), (404, NONE), (404, NONE)),
     (errors.MethodUnknown("no"), (405, NONE), (405, NONE), (405, NONE)),
     (FeatureUnknown("x", known=["y"]), (404, NONE), (404, NONE), (404, NONE)),
@@ -58,6 +61,13 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (deployment_errors.UpstreamTimeout("no"), (503, NONE), (421, NONE), (504, NEVER)),
     (deployment_errors.UpstreamProtocolError("no"), (503, NONE), (421, NONE), (502, NEVER)),
     (deployment_errors.UpstreamTruncated("no"), (503, NONE), (421, NONE), (502, NEVER)),
+    (DeploymentBusy("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
+    (CircuitOpen("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
+    (WorkerBusy(), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
+    (
+        QuotaExceeded("8 requests at once", retry_after_s=5),
+        *[(429, LATER), (429, LATER), (429, LATER)],
+    ),
     (DialectUnsupported("no"), (503, NONE), (421, NONE), (502, NEVER)),
     (UpstreamRejected("no", status=401), (503, NONE), (421, NONE), (502, NEVER)),
     (UpstreamRejected("no", status=404), (503, NONE), (421, NONE), (502, NEVER)),

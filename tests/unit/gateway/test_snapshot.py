@@ -27,6 +27,7 @@ CHANGES: dict[str, Any] = {
     "endpoints": ["http://10.0.4.12:8000/v1"],
     "model_identifier": "another-model",
     "context_tokens": 8192,
+    "max_in_flight": 8,
     "first_token_timeout_s": 3.0,
     "idle_timeout_s": 4.0,
     "total_timeout_s": 50.0,

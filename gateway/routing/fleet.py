@@ -1,0 +1,120 @@
+"""The model servers as one worker knows them: the door to them, their lines and their health.
+
+It outlives the serving snapshots: a change of the configuration forgets nobody's circuit.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from gateway.routing.endpoint_state import EndpointState
+from gateway.routing.limits import Limits
+from gateway.routing.line import Line
+from selfhosted_models.endpoints import Endpoint
+from selfhosted_models.outbound import OutboundDoor
+from selfhosted_models.serving import ServingConfig
+
+#: Callers may bring servers of their own (GATEWAY_MODEL_METADATA=allow): so many are remembered.
+MAX_REMEMBERED = 1024
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(slots=True)
+class Fleet:
+    """Every deployment asked so far.
+
+    Attributes:
+        door: To model servers.
+        now: The event loop's clock, in seconds.
+        wall_clock: Seconds since 1970, for what people read.
+    """
+
+    door: OutboundDoor
+    limits: Limits = Limits()
+    now: Callable[[], float] = _loop_time
+    wall_clock: Callable[[], float] = time.time
+    _endpoints: dict[tuple[str, str], EndpointState] = field(default_factory=dict)
+    _lines: dict[str, Line] = field(default_factory=dict)
+
+    def state_of(self, deployment: str, endpoint: Endpoint) -> EndpointState:
+        """Return what is known of `endpoint`; it begins when it is first asked for."""
+        key = (deployment, endpoint.url)
+        found = self._endpoints.get(key)
+        if found is None:
+            self._forget_idle()
+            found = self._endpoints[key] = EndpointState(
+                self.limits.breaker_failures, self.now, self.wall_clock
+            )
+        return found
+
+    def line_of(self, serving: ServingConfig) -> Line:
+        """Return the line before `serving`."""
+        found = self._lines.get(serving.deployment)
+        if found is None:
+            limit = self.local_share(serving.max_in_flight)
+            found = Line(serving.deployment, limit, self.limits, self.now)
+            self._lines[serving.deployment] = found
+        return found
+
+    def local_share(self, max_in_flight: int) -> int:
+        """Return how many of a deployment's slots are this worker's own; at least one."""
+        return max(1, max_in_flight // self.limits.workers)
+
+    def choose(
+        self, serving: ServingConfig, *, tried: Collection[Endpoint] = ()
+    ) -> Endpoint | None:
+        """Return the endpoint to ask: the less loaded of two drawn at random.
+
+        Endpoints with an open circuit and those in `tried` are left out; None if none is left.
+        Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001.
+        """
+        states = {
+            endpoint: self.state_of(serving.deployment, endpoint)
+            for endpoint in serving.endpoints
+            if endpoint not in tried
+        }
+        ready = [endpoint for endpoint, state in states.items() if state.breaker.lets_through]
+        preferred = [endpoint for endpoint in ready if not states[endpoint].is_avoided] or ready
+        if len(preferred) < 2:
+            return preferred[0] if preferred else None
+        pair = random.sample(preferred, 2)
+        return min(pair, key=lambda endpoint: (states[endpoint].in_flight + 1) / endpoint.weight)
+
+    def opens_again_in_s(self, serving: ServingConfig) -> float:
+        """Return the seconds until an endpoint of `serving` may be tried again."""
+        waits = (
+            self.state_of(serving.deployment, endpoint).breaker.opens_again_in_s
+            for endpoint in serving.endpoints
+        )
+        return min(waits, default=0.0)
+
+    def take_over(self, servings: Iterable[ServingConfig]) -> None:
+        """Follow a new configuration: new limits; what is not in it and idle is forgotten."""
+        kept = {serving.deployment: serving for serving in servings}
+        urls = {
+            (name, endpoint.url) for name, serving in kept.items() for endpoint in serving.endpoints
+        }
+        for name, line in list(self._lines.items()):
+            if name in kept:
+                line.limit = self.local_share(kept[name].max_in_flight)
+            elif line.is_idle:
+                del self._lines[name]
+        for key, state in list(self._endpoints.items()):
+            if key not in urls and not state.in_flight:
+                del self._endpoints[key]
+
+    def _forget_idle(self) -> None:
+        """Make room for one more server that callers brought."""
+        if len(self._endpoints) >= MAX_REMEMBERED:
+            idle = (key for key, state in self._endpoints.items() if not state.in_flight)
+            if (oldest := next(idle, None)) is not None:
+                del self._endpoints[oldest]
+        if len(self._lines) >= MAX_REMEMBERED:
+            empty = (name for name, line in self._lines.items() if line.is_idle)
+            if (first := next(empty, None)) is not None:
+                del self._lines[first]

@@ -1,0 +1,189 @@
+"""The line before a deployment: who is in flight, who waits, and who is next.
+
+Scarce GPUs are shared fairly: short completions go before chat, chat before batch work; within a
+lane users take turns, however many requests each has waiting. Whoever cannot be served in time is
+told at once, not after the wait.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gateway.routing.errors import DeploymentBusy
+from gateway.routing.limits import Limits
+from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS, Clocks
+
+#: Weight of the newest request in the moving average of how long one takes.
+_NEWEST = 0.2
+
+
+class Lane(IntEnum):
+    """Kinds of requests; a lower number goes first."""
+
+    COMPLETION = 0
+    CHECK = 1  # an admin tests a connection, and waits
+    CHAT = 2
+    BATCH = 3
+
+    @property
+    def clocks(self) -> Clocks:
+        return _CLOCKS.get(self, CHAT_CLOCKS)
+
+
+_CLOCKS = {
+    Lane.COMPLETION: COMPLETION_CLOCKS,
+    # Older GitLab releases give the connection check 3 seconds in all.
+    Lane.CHECK: Clocks(connect_s=2, first_token_s=3, idle_s=3, total_s=3),
+}
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    user: str
+    admitted: asyncio.Future[None]
+
+
+class Line:
+    """Admits requests to one deployment, at most `limit` at once.
+
+    Args:
+        deployment: Its name, for messages.
+        limit: Most requests in flight from this worker; may change at any time.
+        limits: Of the queue.
+        now: A monotonic clock, in seconds: the event loop's.
+
+    Attributes:
+        in_flight: Requests admitted and not over.
+    """
+
+    def __init__(
+        self, deployment: str, limit: int, limits: Limits, now: Callable[[], float]
+    ) -> None:
+        self._deployment = deployment
+        self._limit = limit
+        self._limits = limits
+        self._now = now
+        self._lanes: tuple[OrderedDict[str, deque[_Waiter]], ...] = tuple(
+            OrderedDict() for _ in Lane
+        )
+        self._typical_s = 0.0
+        self.in_flight = 0
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._admit()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.in_flight and not self.waiting
+
+    @property
+    def waiting(self) -> int:
+        return sum(map(self.waiting_in, Lane))
+
+    def waiting_in(self, lane: Lane) -> int:
+        return sum(len(waiters) for waiters in self._lanes[lane].values())
+
+    async def enter(self, lane: Lane, user: str, *, by: float) -> float:
+        """Wait for a slot; whoever gets one calls `leave`. Returns when it was had.
+
+        Args:
+            lane: The kind of request.
+            user: Whose request it is; users of a lane take turns.
+            by: Time, on the line's clock, after which an answer is of no use.
+
+        Raises:
+            DeploymentBusy: No slot came free in time, or none would.
+        """
+        if self.in_flight < self._limit and not any(self._lanes[: lane + 1]):
+            self.in_flight += 1
+            return self._now()
+        by = min(by, self._now() + self._limits.queue_wait_s)
+        wait_s = self.expected_wait_s(lane, user)
+        if self._now() + wait_s > by:
+            raise DeploymentBusy(self._deployment, wait_s)
+        if self.waiting >= self._limits.queue_size:
+            self._make_room(user, wait_s)
+        return await self._wait(lane, user, by)
+
+    def leave(self, entered_at: float) -> None:
+        """Give a slot back; `entered_at` is what `enter` returned."""
+        took_s = self._now() - entered_at
+        share = _NEWEST if self._typical_s else 1.0
+        self._typical_s += share * (took_s - self._typical_s)
+        self.in_flight -= 1
+        self._admit()
+
+    def expected_wait_s(self, lane: Lane, user: str) -> float:
+        """Return how long a request that joined now would wait, as far as the past tells."""
+        mine = len(self._lanes[lane].get(user, ()))
+        turns = sum(min(len(theirs), mine + 1) for theirs in self._lanes[lane].values())
+        before = sum(map(self.waiting_in, list(Lane)[:lane])) + turns
+        return self._typical_s * (before + 1) / self._limit if self._limit else 0.0
+
+    async def _wait(self, lane: Lane, user: str, by: float) -> float:
+        waiter = _Waiter(user, asyncio.get_running_loop().create_future())
+        self._lanes[lane].setdefault(user, deque()).append(waiter)
+        try:
+            async with asyncio.timeout_at(by):
+                await waiter.admitted
+        except TimeoutError as exc:
+            self._give_up(lane, waiter)
+            raise DeploymentBusy(self._deployment, self._typical_s) from exc
+        except BaseException:
+            self._give_up(lane, waiter)
+            raise
+        return self._now()
+
+    def _give_up(self, lane: Lane, waiter: _Waiter) -> None:
+        """Leave the line; a slot that came at the same moment goes to the next."""
+        if self._remove(lane, waiter):
+            return
+        admitted = waiter.admitted
+        if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
+            self.in_flight -= 1
+            self._admit()
+
+    def _remove(self, lane: Lane, waiter: _Waiter) -> bool:
+        waiters = self._lanes[lane].get(waiter.user)
+        if waiters is None or waiter not in waiters:
+            return False
+        waiters.remove(waiter)
+        if not waiters:
+            del self._lanes[lane][waiter.user]
+        return True
+
+    def _admit(self) -> None:
+        """Hand free slots out: by lane, users in turn, each user's oldest request first."""
+        for lane in self._lanes:
+            while lane and self.in_flight < self._limit:
+                user, waiters = next(iter(lane.items()))
+                waiter = waiters.popleft()
+                if waiters:
+                    lane.move_to_end(user)
+                else:
+                    del lane[user]
+                if waiter.admitted.done():  # its client left, it has not noticed yet
+                    continue
+                self.in_flight += 1
+                waiter.admitted.set_result(None)
+
+    def _make_room(self, newcomer: str, wait_s: float) -> None:
+        """In a full line, the newest request of whoever has most in it gives way to others."""
+        lane, user = max(
+            ((lane, user) for lane in reversed(Lane) for user in self._lanes[lane]),
+            key=lambda place: len(self._lanes[place[0]][place[1]]),
+        )
+        own = sum(len(lane.get(newcomer, ())) for lane in self._lanes)
+        if len(self._lanes[lane][user]) <= own + 1:
+            raise DeploymentBusy(self._deployment, wait_s)
+        last = self._lanes[lane][user][-1]
+        self._remove(lane, last)
+        last.admitted.set_exception(DeploymentBusy(self._deployment, wait_s))
