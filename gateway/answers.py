@@ -12,7 +12,7 @@ from gateway.gates import Candidate
 from gateway.routing.fleet import Fleet
 from gateway.routing.line import Lane
 from prompts.render import RenderedPrompt, render
-from selfhosted_models.errors import DeploymentError, UpstreamProtocolError, UpstreamTruncated
+from selfhosted_models.errors import DeploymentError, UpstreamTruncated
 from selfhosted_models.outbound import UpstreamStream
 from selfhosted_models.serving_formats.base import Completion, CompletionChunk, FormatError
 
@@ -118,7 +118,9 @@ class TextStream:
         exchange, door = self._question.exchange, self._question.fleet.door
         request = attempt.request(stream=True, request_id=exchange.request_id)
         by = _first_content_by(attempt, exchange)
-        upstream = await door.open_stream(request, attempt.clocks, headers_by=by)
+        upstream = await door.open_stream(
+            request, attempt.clocks, headers_by=by, framings=attempt.serving_format.framings
+        )
         self._answer = OpenAnswer(upstream, attempt, exchange)
         self._texts = aiter(self._answer.texts())
         try:
@@ -228,7 +230,5 @@ def _parse(attempt: Attempt, parse: Callable[[bytes], T], data: bytes) -> T:
     try:
         return parse(data)
     except FormatError as error:
-        raise UpstreamProtocolError(
-            f"The model server of {attempt.serving.deployment} sent {error}, which is not "
-            f"{attempt.serving_format.title}: check its serving format."
-        ) from error
+        hop = f"The model server of {attempt.serving.deployment}"
+        raise error.of_hop(hop, attempt.serving_format.title) from error

@@ -68,19 +68,17 @@ class Attempt:
             self.serving, self.rendered.completion, stream=stream
         )
         headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if stream else "application/json",
+            **self.serving_format.headers(self.serving, stream=stream),
             "User-Agent": "selfhosted-duo-gateway",
             "X-Request-ID": request_id,
         }
-        if self.serving.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.serving.api_key.reveal()}"
         return OutboundRequest(
             hop=f"The model server of {self.serving.deployment}",
             endpoint=self.endpoint,
             path=wire.path,
             headers=headers,
             body=orjson.dumps(wire.body),
+            endpoint_hint=self.serving_format.endpoint_hint,
         )
 
     def answers(self) -> None:

@@ -1,5 +1,8 @@
 """What can go wrong with a model deployment and its servers. Nothing here knows a status code."""
 
+#: The one word of an error that is looked for in any format: callers may ask again.
+OVERLOADED = b"overloaded_error"
+
 
 class DeploymentError(Exception):
     """Base of this app's errors; raise a leaf.
@@ -50,10 +53,10 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The model server answered with an error status.
+    """The model server answered with an error.
 
     Attributes:
-        status: Its HTTP status.
+        status: Its HTTP status; the one it is worth, where a 200 held the error.
         retry_after_s: What it asked for, if it did, clamped to 1 to 30 seconds.
         is_overloaded: Whether it said `overloaded_error`, the word on which Rails asks again.
     """

@@ -15,29 +15,33 @@ import httpx
 
 from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal
 from selfhosted_models.errors import (
+    OVERLOADED,
     UpstreamProtocolError,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from selfhosted_models.framing import EventTooLarge, Framings, Splitter
 from selfhosted_models.serving import Clocks
-from selfhosted_models.sse import EventSplitter, EventTooLarge
 from selfhosted_models.transport import TRANSPORT_ERRORS, named_errors, network_transport
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_STREAM_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 4 * 1024
 ERROR_BODY_WITHIN_S = 0.5
-#: The one word of an error's body that is looked for: callers may ask again.
-OVERLOADED = b"overloaded_error"
 DRAIN_S = 0.05
 RETRY_AFTER_BOUNDS_S = (1, 30)
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundRequest:
-    """One request to be sent; `hop` names the other side in messages, e.g. a deployment."""
+    """One request to be sent.
+
+    Attributes:
+        hop: The other side in messages, e.g. a deployment.
+        endpoint_hint: What the URL of such a server looks like, for messages.
+    """
 
     hop: str
     endpoint: Endpoint
@@ -45,22 +49,26 @@ class OutboundRequest:
     method: str = "POST"
     headers: Mapping[str, str] | None = None
     body: bytes | None = None
+    endpoint_hint: str = "is it the right URL?"
 
 
 class UpstreamStream:
     """An answer being received, event by event. Closing it twice is fine."""
 
-    def __init__(self, response: httpx.Response, request: OutboundRequest, clocks: Clocks) -> None:
+    def __init__(
+        self, response: httpx.Response, splitter: Splitter, hop: str, clocks: Clocks
+    ) -> None:
         self._response = response
         self._parts = aiter(_stream_of(response))
-        self._hop = request.hop
+        self._splitter = splitter
+        self._hop = hop
         self._clocks = clocks
         loop = asyncio.get_running_loop()
         self._now = loop.time
         self._ends_at = loop.time() + clocks.total_s
 
     async def events(self, *, first_event_by: float) -> AsyncGenerator[bytes, None]:
-        """Yield the data of each event as soon as it is whole.
+        """Yield each event as soon as it is whole.
 
         Args:
             first_event_by: Loop time at which the wait for the first event ends.
@@ -70,7 +78,7 @@ class UpstreamStream:
             UpstreamTruncated: The connection broke.
             UpstreamProtocolError: An event or the stream is over its size limit.
         """
-        splitter = EventSplitter()
+        splitter = self._splitter
         # Kept while an event is unfinished, so that dripping bytes do not feed the clock.
         deadline, clock = first_event_by, "the first event"
         stream_bytes = 0
@@ -127,12 +135,13 @@ class OutboundDoor:
         self._transport = transport or network_transport(policy)
 
     async def open_stream(
-        self, request: OutboundRequest, clocks: Clocks, *, headers_by: float
+        self, request: OutboundRequest, clocks: Clocks, *, headers_by: float, framings: Framings
     ) -> UpstreamStream:
         """Send `request` and wait for the headers of a good answer only.
 
         Args:
             request: What to send.
+            framings: The media types the answer may have, and what cuts each into events.
             clocks: `connect_s` applies here; the stream keeps to the others.
             headers_by: Loop time at which the wait for the headers ends.
 
@@ -142,12 +151,12 @@ class OutboundDoor:
         """
         response = await self._send(request, clocks, headers_by)
         try:
-            await _require_success(response, request.hop)
-            _require_event_stream(response, request.hop)
+            await _require_success(response, request)
+            splitter = _splitter_for(response, request, framings)
         except BaseException:
             await response.aclose()
             raise
-        return UpstreamStream(response, request, clocks)
+        return UpstreamStream(response, splitter, request.hop, clocks)
 
     async def fetch(
         self,
@@ -167,7 +176,7 @@ class OutboundDoor:
         ends_at = loop.time() + clocks.total_s
         response = await self._send(request, clocks, headers_by)
         try:
-            await _require_success(response, request.hop)
+            await _require_success(response, request)
             body = bytearray()
             parts = aiter(_stream_of(response))
             by = min(loop.time() + clocks.idle_s, ends_at)
@@ -226,8 +235,8 @@ async def _next_part(
         ) from exc
 
 
-async def _require_success(response: httpx.Response, hop: str) -> None:
-    status = response.status_code
+async def _require_success(response: httpx.Response, request: OutboundRequest) -> None:
+    hop, status = request.hop, response.status_code
     if 200 <= status < 300:
         # We asked for no encoding, and decoders have no limit on their output.
         if response.headers.get("content-encoding", "identity") != "identity":
@@ -241,7 +250,7 @@ async def _require_success(response: httpx.Response, hop: str) -> None:
     advice = {
         401: "check its API key",
         403: "check its API key",
-        404: "check the endpoint (does it end in /v1?) and the model identifier",
+        404: f"check the endpoint ({request.endpoint_hint}) and the model identifier",
         429: "it is over its own limit",
     }.get(status, "see its own log")
     if is_overloaded:
@@ -273,12 +282,16 @@ def _retry_after_s(value: str | None) -> int | None:
     return max(low, min(int(value[:6]), high))
 
 
-def _require_event_stream(response: httpx.Response, hop: str) -> None:
-    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+def _splitter_for(
+    response: httpx.Response, request: OutboundRequest, framings: Framings
+) -> Splitter:
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in framings:
         raise UpstreamProtocolError(
-            f"{hop} did not answer with an event stream: is the endpoint right, and does it end "
-            "in /v1?"
+            f"{request.hop} did not answer with {' or '.join(framings)}: check the endpoint "
+            f"({request.endpoint_hint}) and the serving format."
         )
+    return framings[media_type]()
 
 
 def _stream_of(response: httpx.Response) -> httpx.AsyncByteStream:

@@ -8,6 +8,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from selfhosted_models.errors import (
+    OVERLOADED,
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRejected,
+)
+from selfhosted_models.framing import SERVER_SENT_EVENTS, Framings
 from selfhosted_models.serving import ServingConfig
 
 Role = Literal["system", "user", "assistant"]
@@ -81,12 +88,61 @@ class CompletionChunk:
 class FormatError(Exception):
     """The server's answer is not of this format. The message never holds any of its bytes."""
 
+    def of_hop(self, hop: str, title: str) -> UpstreamError:
+        """Return what this is to a request: `hop` is who answered, `title` its serving format."""
+        return UpstreamProtocolError(
+            f"{hop} sent {self}, which is not {title}: check its serving format."
+        )
+
+
+class ErrorReported(FormatError):
+    """The server reports an error in place of an answer, under a status that says success.
+
+    Attributes:
+        status: The HTTP status the error is worth.
+        is_overloaded: Whether the server says that it has too much to do just now.
+    """
+
+    def __init__(self, *, status: int, is_overloaded: bool = False) -> None:
+        super().__init__("an error in place of an answer")
+        self.status = status
+        self.is_overloaded = is_overloaded
+
+    def of_hop(self, hop: str, title: str) -> UpstreamError:
+        advice = "see its own log"
+        if self.is_overloaded:
+            advice = f"it is overloaded ({OVERLOADED.decode()}), ask again in a moment"
+        return UpstreamRejected(
+            f"{hop} sent {self}, worth a status {self.status}: {advice}.",
+            status=self.status,
+            is_overloaded=self.is_overloaded,
+        )
+
 
 class ServingFormat(ABC):
-    """One wire signature, as several model servers speak it."""
+    """One wire signature, as several model servers speak it.
+
+    Attributes:
+        key: How rows and configuration documents refer to it.
+        title: What admins choose it by.
+        endpoint_hint: What the endpoint of such a server looks like, for messages.
+        framings: The media types a streamed answer may have, and what cuts each into events.
+    """
 
     key: ClassVar[str]
     title: ClassVar[str]
+    endpoint_hint: ClassVar[str]
+    framings: ClassVar[Framings] = SERVER_SENT_EVENTS
+
+    def headers(self, serving: ServingConfig, *, stream: bool) -> dict[str, str]:
+        """Return the headers that speak this format: what is sent and taken, and the key."""
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": next(iter(self.framings)) if stream else "application/json",
+        }
+        if serving.api_key is not None:
+            headers["Authorization"] = f"Bearer {serving.api_key.reveal()}"
+        return headers
 
     @abstractmethod
     def build_request(
@@ -99,13 +155,14 @@ class ServingFormat(ABC):
         """Return the whole answer of a request that did not stream.
 
         Raises:
-            FormatError: The body is not JSON, or not of this format.
+            FormatError: The body is not JSON, not of this format, or reports an error.
         """
 
     @abstractmethod
     def parse_event(self, data: bytes) -> CompletionChunk | None:
-        """Return the piece in one event's data; an event without text is an empty piece.
+        """Return the piece in one event; an event without text is an empty piece.
 
+        A server may answer a request to stream with the whole of it, which comes as one event.
         None says that the answer is over: nothing after it is read.
 
         Raises:

@@ -4,9 +4,11 @@ from typing import Any
 
 import orjson
 
+from selfhosted_models.errors import OVERLOADED
 from selfhosted_models.serving import ServingConfig
 from selfhosted_models.serving_formats.base import (
     CompletionChunk,
+    ErrorReported,
     FormatError,
     Sampling,
     Usage,
@@ -37,15 +39,23 @@ def stream_fields(serving: ServingConfig, *, stream: bool) -> dict[str, Any]:
 
 
 def load_object(data: bytes) -> dict[str, Any]:
-    """Return the JSON object in `data`; an error the server reports in it is a `FormatError`."""
+    """Return the JSON object in `data`.
+
+    Raises:
+        FormatError: It is none; an `ErrorReported` where it holds an error.
+    """
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
         raise FormatError("not JSON") from exc
     if not isinstance(document, dict):
         raise FormatError("not a JSON object")
-    if document.get("error"):
-        raise FormatError("an error object in place of an answer")
+    if error := document.get("error"):
+        is_overloaded = OVERLOADED in data
+        code = error.get("code") if isinstance(error, dict) else None
+        if type(code) is not int or not 400 <= code <= 599:
+            code = 503 if is_overloaded else 500
+        raise ErrorReported(status=code, is_overloaded=is_overloaded)
     return document
 
 

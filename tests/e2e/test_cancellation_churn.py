@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 
 from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
 from selfhosted_models.errors import UpstreamError
+from selfhosted_models.framing import SERVER_SENT_EVENTS
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest
 from selfhosted_models.serving import Clocks
 from tests.fakes.model_server import ModelServer, Script
@@ -32,7 +33,8 @@ async def test_the_door_serves_on_after_requests_were_cancelled_at_random(
     async def read_to_the_end() -> int:
         loop = asyncio.get_running_loop()
         by = loop.time() + CLOCKS.first_token_s
-        async with aclosing(await door.open_stream(request, CLOCKS, headers_by=by)) as stream:
+        stream = await door.open_stream(request, CLOCKS, headers_by=by, framings=SERVER_SENT_EVENTS)
+        async with aclosing(stream):
             return sum([1 async for _ in stream.events(first_event_by=by)])
 
     async def leave_at_random() -> None:

@@ -28,6 +28,7 @@ class OpenAIChatFormat(ServingFormat):
 
     key = "openai_chat"
     title = "OpenAI-compatible chat (/chat/completions)"
+    endpoint_hint = "does it end in /v1?"
 
     def build_request(
         self, serving: ServingConfig, completion: Completion, *, stream: bool
@@ -60,7 +61,7 @@ class OpenAIChatFormat(ServingFormat):
         choice = first_choice(document)
         if choice is None:
             return chunk(document, None, None)
-        return _read(document, choice, choice.get("delta"))
+        return _read(document, choice, choice.get("delta", choice.get("message")))
 
 
 def _read(document: dict[str, Any], choice: dict[str, Any], said: object) -> CompletionChunk:

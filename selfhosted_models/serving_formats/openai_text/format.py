@@ -25,6 +25,7 @@ class OpenAITextFormat(ServingFormat):
 
     key = "openai_text"
     title = "OpenAI-compatible text (/completions)"
+    endpoint_hint = "does it end in /v1?"
 
     def build_request(
         self, serving: ServingConfig, completion: Completion, *, stream: bool

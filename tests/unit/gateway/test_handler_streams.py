@@ -101,7 +101,7 @@ async def test_raw_stream_may_end_after_the_finish_reason_without_done(end: tupl
         ((RESET,), "upstream_truncated"),
         ((), "upstream_truncated"),
         (("{not json",), "upstream_bad_response"),
-        (('{"error": {"message": "SENTINEL"}}',), "upstream_bad_response"),
+        (('{"error": {"message": "SENTINEL"}}',), "upstream_rejected"),
         (("x" * 1_100_000,), "upstream_bad_response"),
     ],
     ids=["reset", "end without a reason", "no JSON", "error event", "oversized event"],

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -10,9 +11,14 @@ import pytest
 from gateway.errors import Dialect, answer_for
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import UpstreamRejected
+from selfhosted_models.framing import SERVER_SENT_EVENTS
 from selfhosted_models.outbound import MAX_ERROR_BYTES, OutboundRequest
 from selfhosted_models.serving import CHAT_CLOCKS
-from tests.unit.gateway.parts import door
+from tests.unit.gateway.asgi import Answer
+from tests.unit.gateway.parts import EventBody, door, streamed
+from tests.unit.gateway.signing import headers, mint
+from tests.unit.gateway.test_handler import BODY, COMPLETIONS
+from tests.unit.gateway.test_handler_streams import client
 
 OVERLOADED = b'{"type": "error", "error": {"type": "overloaded_error", "message": "zebra-7"}}'
 
@@ -41,7 +47,9 @@ class Body(httpx.AsyncByteStream):
 
 async def rejection(body: Body, status: int = 529, *, stream: bool = False) -> UpstreamRejected:
     opened = door(lambda _: httpx.Response(status, stream=body))
-    send: Any = opened.open_stream if stream else opened.fetch
+    send: Any = opened.fetch
+    if stream:
+        send = partial(opened.open_stream, framings=SERVER_SENT_EVENTS)
     request = OutboundRequest("gpu1", parse_endpoint("http://10.0.4.11/v1"), "/chat/completions")
     by = asyncio.get_running_loop().time() + 5
     with pytest.raises(UpstreamRejected) as caught:
@@ -103,3 +111,34 @@ def test_caller_is_told_when_to_come_again() -> None:
     answer = answer_for(error, Dialect.CODE, "req-1")
 
     assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+
+
+async def completion(answer: httpx.Response, *, stream: bool) -> Answer:
+    """Return what a caller gets whose model server answers so."""
+    asked = {**BODY, "stream": stream}
+    return await client(lambda _: answer).post(COMPLETIONS, headers(mint()), json=asked)
+
+
+def successes_that_are_none() -> list[httpx.Response]:
+    """Return the ways to say `overloaded_error` under a status of 200."""
+    return [
+        httpx.Response(200, json={"error": {"type": "overloaded_error", "message": "zebra-7"}}),
+        streamed(EventBody(OVERLOADED.decode())),
+        streamed(EventBody('{"choices": []}', OVERLOADED.decode())),
+    ]
+
+
+@pytest.mark.parametrize("way", range(3), ids=["body", "event", "later event"])
+async def test_overloaded_server_that_answers_200_may_be_asked_again(way: int) -> None:
+    answer = await completion(successes_that_are_none()[way], stream=True)
+
+    assert (answer.status, "retry-after" in answer.headers) == (503, True)
+    assert answer.json["code"] == "upstream_rejected"
+    assert "overloaded_error" in answer.json["message"]
+    assert "zebra-7" not in answer.text
+
+
+async def test_overloaded_server_that_answers_200_without_a_stream_may_be_asked_again() -> None:
+    answer = await completion(successes_that_are_none()[0], stream=False)
+
+    assert (answer.status, "retry-after" in answer.headers) == (503, True)

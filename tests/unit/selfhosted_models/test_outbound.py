@@ -23,10 +23,12 @@ from selfhosted_models.errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from selfhosted_models.framing import JSON_LINES, SERVER_SENT_EVENTS, Framings
 from selfhosted_models.outbound import (
     MAX_STREAM_BYTES,
     OutboundDoor,
     OutboundRequest,
+    UpstreamStream,
 )
 from selfhosted_models.serving import Clocks
 from selfhosted_models.transport import PolicyResolver
@@ -97,17 +99,30 @@ async def fetch(
     return await door.fetch(request or request_to(), clocks, headers_by=soon())
 
 
+async def open_stream(
+    door: OutboundDoor,
+    request: OutboundRequest | None = None,
+    clocks: Clocks = PATIENT,
+    *,
+    within_s: float = SOON_S,
+    framings: Framings = SERVER_SENT_EVENTS,
+) -> UpstreamStream:
+    return await door.open_stream(
+        request or request_to(), clocks, headers_by=soon(within_s), framings=framings
+    )
+
+
 async def events(
     door: OutboundDoor,
     request: OutboundRequest | None = None,
     clocks: Clocks = PATIENT,
     *,
     into: list[bytes] | None = None,
+    framings: Framings = SERVER_SENT_EVENTS,
 ) -> list[bytes]:
     """Return all events of an answer; those before a failure are in `into`."""
     seen = [] if into is None else into
-    request = request or request_to()
-    async with aclosing(await door.open_stream(request, clocks, headers_by=soon())) as stream:
+    async with aclosing(await open_stream(door, request, clocks, framings=framings)) as stream:
         async for data in stream.events(first_event_by=soon(clocks.first_token_s)):
             seen.append(data)
     return seen
@@ -250,13 +265,59 @@ async def test_answer_of_the_largest_size_is_taken_and_a_larger_one_refused() ->
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "text/html", "", "application/x-ndjson"]
+    "content_type", ["text/html", "", "text/event-stream-not", "application/x-ndjson"]
 )
-async def test_stream_that_is_none_is_refused(content_type: str) -> None:
+async def test_answer_of_another_media_type_is_refused(content_type: str) -> None:
     door = door_answering(Content_Type=content_type)
 
-    with pytest.raises(UpstreamProtocolError, match="did not answer with an event stream"):
-        await events(door)
+    with pytest.raises(UpstreamProtocolError, match="did not answer with text/event-stream"):
+        await events(door, request_to(endpoint_hint="does it end in /v1?"))
+
+
+async def test_refusal_says_what_the_endpoint_looks_like() -> None:
+    request = request_to(endpoint_hint="does it end in /v1?")
+
+    for door in (door_answering(404), door_answering(Content_Type="text/html")):
+        with pytest.raises(UpstreamError, match=r"\(does it end in /v1\?\)"):
+            await events(door, request)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "framings"),
+    [
+        ("application/x-ndjson", JSON_LINES),
+        ("Application/X-NDJSON; charset=utf-8", JSON_LINES),
+        ("application/json", JSON_LINES),
+        ("application/json", SERVER_SENT_EVENTS),
+    ],
+)
+async def test_answer_is_cut_as_its_media_type_says(content_type: str, framings: Framings) -> None:
+    door = door_answering(body=Parts(b'{"a"', b": 1}\n{}"), Content_Type=content_type)
+
+    seen = await events(door, framings=framings)
+
+    is_lines = "ndjson" in content_type.lower()
+    assert seen == ([b'{"a": 1}', b"{}"] if is_lines else [b'{"a": 1}\n{}'])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "line"),
+    [("application/json", b"x" * 200_000), ("application/x-ndjson", b"x" * 300_000)],
+)
+async def test_every_framing_bounds_its_events(content_type: str, line: bytes) -> None:
+    door = door_answering(body=Parts(*[line] * 6), Content_Type=content_type)
+
+    with pytest.raises(UpstreamProtocolError, match="over the size limit"):
+        await events(door, framings=JSON_LINES)
+
+
+async def test_lines_are_bounded_as_a_whole_stream() -> None:
+    line = b"1" * 200_000 + b"\n"
+    body = Parts(*[line] * (MAX_STREAM_BYTES // len(line) + 1))
+    door = door_answering(body=body, Content_Type="application/x-ndjson")
+
+    with pytest.raises(UpstreamProtocolError, match="more than a stream may hold"):
+        await events(door, framings=JSON_LINES)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +363,7 @@ async def test_stream_may_say_its_charset() -> None:
 async def test_event_is_handed_on_before_the_next_one_comes() -> None:
     door = door_streaming(b"data: a\n\n", ...)
 
-    async with aclosing(await door.open_stream(request_to(), PATIENT, headers_by=soon())) as stream:
+    async with aclosing(await open_stream(door)) as stream:
         first = await anext(aiter(stream.events(first_event_by=soon())))
 
     assert first == b"a"
@@ -405,7 +466,7 @@ async def test_time_a_slow_reader_takes_is_not_the_servers() -> None:
     clocks = Clocks(2, 2, TINY_S, 2)
     seen = []
 
-    async with aclosing(await door.open_stream(request_to(), clocks, headers_by=soon())) as stream:
+    async with aclosing(await open_stream(door, clocks=clocks)) as stream:
         async for data in stream.events(first_event_by=soon()):
             seen.append(data)
             await asyncio.sleep(2 * TINY_S)  # the reader's slowness is what is tested
@@ -414,9 +475,7 @@ async def test_time_a_slow_reader_takes_is_not_the_servers() -> None:
 
 
 async def test_stream_may_be_closed_twice() -> None:
-    stream = await door_streaming(b"data: a\n\n").open_stream(
-        request_to(), PATIENT, headers_by=soon()
-    )
+    stream = await open_stream(door_streaming(b"data: a\n\n"))
 
     await stream.aclose()
     await stream.aclose()
@@ -792,7 +851,7 @@ async def test_page_in_place_of_a_stream_is_refused(
 ) -> None:
     model_server.answer_with(Script.html())
 
-    with pytest.raises(UpstreamProtocolError, match="did not answer with an event stream"):
+    with pytest.raises(UpstreamProtocolError, match="did not answer with text/event-stream"):
         await events(door, chat_request(model_server))
 
 
@@ -832,7 +891,7 @@ async def test_stall_before_the_headers_times_out_and_closes(
     model_server.answer_with(Script(stall="before_headers"))
 
     with pytest.raises(UpstreamTimeout, match="accepted the request and did not answer in time"):
-        await door.open_stream(chat_request(model_server), PATIENT, headers_by=soon(0.1))
+        await open_stream(door, chat_request(model_server), within_s=0.1)
 
     assert await was_closed(model_server.wait_for_request())
 
@@ -900,9 +959,7 @@ async def test_stream_that_is_left_early_closes_its_connection(
 ) -> None:
     model_server.answer_with(Script(stall=2))
 
-    async with aclosing(
-        await door.open_stream(chat_request(model_server), PATIENT, headers_by=soon())
-    ) as stream:
+    async with aclosing(await open_stream(door, chat_request(model_server))) as stream:
         await anext(aiter(stream.events(first_event_by=soon())))
 
     assert await was_closed(model_server.wait_for_request())

@@ -5,10 +5,13 @@ from typing import Any
 import orjson
 import pytest
 
+from selfhosted_models.errors import UpstreamProtocolError, UpstreamRejected
 from selfhosted_models.families import ModelFamily
+from selfhosted_models.secrets import Secret
 from selfhosted_models.serving_formats.base import (
     Completion,
     CompletionChunk,
+    ErrorReported,
     FormatError,
     Message,
     Sampling,
@@ -95,6 +98,23 @@ def test_text_request_in_full() -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+@both_formats
+def test_headers_say_what_is_taken_and_carry_the_key(serving_format: ServingFormat) -> None:
+    serving = make_serving(api_key=Secret("sk-1"))
+
+    assert serving_format.headers(serving, stream=True) == {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "Authorization": "Bearer sk-1",
+    }
+    assert serving_format.headers(serving, stream=False)["Accept"] == "application/json"
+
+
+@both_formats
+def test_no_key_sends_no_header_for_it(serving_format: ServingFormat) -> None:
+    assert "Authorization" not in serving_format.headers(make_serving(), stream=True)
 
 
 @both_formats
@@ -372,6 +392,62 @@ def test_bad_document_is_refused_without_quoting_it(
 
     assert message
     assert MARK not in message
+
+
+@both_formats
+@pytest.mark.parametrize("is_event", [True, False], ids=["event", "body"])
+@pytest.mark.parametrize(
+    ("reported", "status", "is_overloaded", "is_retryable"),
+    [
+        ({"type": "overloaded_error", "message": MARK}, 503, True, True),
+        ({"type": "overloaded_error", "code": 429}, 429, True, True),
+        ({"type": "BadRequestError", "code": 400, "message": MARK}, 400, False, False),
+        ({"code": 503}, 503, False, True),
+        ({"code": "context_length_exceeded"}, 500, False, True),
+        ({"code": 200}, 500, False, True),
+        ({"code": True}, 500, False, True),
+        ({"code": 10**15}, 500, False, True),
+        (MARK, 500, False, True),
+    ],
+    ids=str,
+)
+def test_error_in_place_of_an_answer_says_whether_to_ask_again(
+    serving_format: ServingFormat,
+    reported: object,
+    status: int,
+    *,
+    is_overloaded: bool,
+    is_retryable: bool,
+    is_event: bool,
+) -> None:
+    parse = serving_format.parse_event if is_event else serving_format.parse_body
+
+    with pytest.raises(ErrorReported) as caught:
+        parse(orjson.dumps({"error": reported}))
+
+    error = caught.value.of_hop("The model server of gpu1", serving_format.title)
+    assert isinstance(error, UpstreamRejected)
+    assert (error.status, error.is_overloaded) == (status, is_overloaded)
+    assert error.retryable is is_retryable
+    assert error.safe_message.startswith("The model server of gpu1 sent an error")
+    assert MARK not in error.safe_message
+
+
+def test_answer_of_another_format_names_both_sides() -> None:
+    error = FormatError("not JSON").of_hop("The model server of gpu1", CHAT.title)
+
+    assert isinstance(error, UpstreamProtocolError)
+    assert error.safe_message == (
+        f"The model server of gpu1 sent not JSON, which is not {CHAT.title}: "
+        "check its serving format."
+    )
+
+
+@both_formats
+def test_whole_answer_to_a_request_to_stream_is_read(serving_format: ServingFormat) -> None:
+    data = body(whole(serving_format, "All of it.", finish_reason="stop"))
+
+    assert serving_format.parse_event(data) == CompletionChunk("All of it.", "stop")
 
 
 @both_formats

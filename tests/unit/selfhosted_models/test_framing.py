@@ -4,11 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfhosted_models.sse import (
+from selfhosted_models.framing import (
     MAX_EVENT_BYTES,
     MAX_LINE_BYTES,
+    BodySplitter,
     EventSplitter,
     EventTooLarge,
+    LineSplitter,
+    Splitter,
 )
 
 STREAM = (
@@ -27,9 +30,9 @@ EVENTS = [
 ]
 
 
-def split(*parts: bytes) -> list[bytes]:
+def split(*parts: bytes, splitter: Splitter | None = None) -> list[bytes]:
     """Return the events of a stream that came in these parts and ended."""
-    splitter = EventSplitter()
+    splitter = splitter or EventSplitter()
     events = [event for part in parts for event in splitter.feed(part)]
     return [*events, *splitter.flush()]
 
@@ -176,3 +179,43 @@ def test_limit_of_events_is_counted_for_each_anew() -> None:
     event = line * (MAX_EVENT_BYTES // 65_536) + b"\n"
 
     assert len(split(event * 3)) == 3
+
+
+LINES = '{"text": "Grüße, "}\n{"text": "世界 🦊"}\r\n\n\r\n{"done": true}\r{"more": 1}'.encode()
+LINE_EVENTS = [
+    '{"text": "Grüße, "}'.encode(),
+    '{"text": "世界 🦊"}'.encode(),
+    b'{"done": true}',
+    b'{"more": 1}',
+]
+
+
+@given(cut(LINES))
+def test_lines_cut_anywhere_are_the_same_events(parts: list[bytes]) -> None:
+    assert split(*parts, splitter=LineSplitter()) == LINE_EVENTS
+
+
+def test_line_is_given_out_with_its_end() -> None:
+    assert LineSplitter().feed(b'{"a": 1}\n{"b"') == [b'{"a": 1}']
+
+
+def test_line_that_never_ends_is_refused_in_lines_too() -> None:
+    with pytest.raises(EventTooLarge, match="line"):
+        LineSplitter().feed(b"a" * (MAX_LINE_BYTES + 1))
+
+
+@given(cut(LINES))
+def test_body_is_one_event_however_it_was_cut(parts: list[bytes]) -> None:
+    assert split(*parts, splitter=BodySplitter()) == [LINES]
+
+
+def test_empty_body_is_no_event() -> None:
+    assert split(b"", splitter=BodySplitter()) == []
+
+
+def test_body_is_bounded_as_an_event_is() -> None:
+    splitter = BodySplitter()
+    splitter.feed(b"a" * MAX_EVENT_BYTES)
+
+    with pytest.raises(EventTooLarge, match="event"):
+        splitter.feed(b"a")
