@@ -64,10 +64,7 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (DeploymentBusy("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
     (CircuitOpen("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
     (WorkerBusy(), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
-    (
-        QuotaExceeded("8 requests at once", retry_after_s=5),
-        *[(429, LATER), (429, LATER), (429, LATER)],
-    ),
+    (QuotaExceeded("8 at once", retry_after_s=5), (429, LATER), (429, LATER), (429, LATER)),
     (DialectUnsupported("no"), (503, NONE), (421, NONE), (502, NEVER)),
     (UpstreamRejected("no", status=401), (503, NONE), (421, NONE), (502, NEVER)),
     (UpstreamRejected("no", status=404), (503, NONE), (421, NONE), (502, NEVER)),
