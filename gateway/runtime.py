@@ -19,6 +19,7 @@ from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.routing.fleet import Fleet
+from gateway.routing.leases import SlotLeases
 from gateway.routing.limits import Limits
 from gateway.routing.quotas import Quotas
 from gateway.snapshot import (
@@ -107,6 +108,7 @@ class Runtime:
     verifier: TokenVerifier
     issuer_keys: IssuerKeys
     now: Callable[[], float] = time.time
+    leases: SlotLeases | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     #: A thread of its own: name look-ups may fill the loop's default pool when DNS is away.
     _database_thread: ThreadPoolExecutor = field(
@@ -121,16 +123,26 @@ class Runtime:
         # URLs given in the environment skip the allow-list, never the deny-list.
         issuer_door = OutboundDoor(options.url_policy.trusting(issuer_hosts))
         issuer_keys = IssuerKeys(options.issuers, issuer_door, time.monotonic)
+        fleet = Fleet(
+            OutboundDoor(options.url_policy),
+            options.limits,
+            is_leasing=bool(options.redis_url),
+        )
         runtime = cls(
             options=options,
             snapshot=empty_snapshot(prompts),
-            fleet=Fleet(OutboundDoor(options.url_policy), options.limits),
+            fleet=fleet,
             quotas=Quotas(options.limits, time.monotonic),
             issuer_door=issuer_door,
             verifier=TokenVerifier(issuer_keys, options.own_keys, options.service_name, time.time),
             issuer_keys=issuer_keys,
         )
         await runtime.refresh_snapshot()
+        if options.redis_url:
+            runtime.leases = leases = SlotLeases(options.redis_url, fleet)
+            await leases.renew()
+            leasing = keep_running("slot leases", leases.renew_when_due)
+            runtime._tasks.append(asyncio.create_task(leasing))
         runtime._tasks.append(asyncio.create_task(issuer_keys.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
         return runtime
@@ -140,6 +152,8 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.leases is not None:
+            await self.leases.aclose()
         await self.fleet.door.aclose()
         await self.issuer_door.aclose()
         self._database_thread.shutdown(wait=False)

@@ -32,6 +32,9 @@ class Fleet:
         door: To model servers.
         now: The event loop's clock, in seconds.
         wall_clock: Seconds since 1970, for what people read.
+        is_leasing: Whether slots are leased from Redis, so that a line begins without any.
+        slots_wanted: Set when a request has to wait.
+        lines: By deployment.
     """
 
     door: OutboundDoor
@@ -39,7 +42,9 @@ class Fleet:
     now: Callable[[], float] = _loop_time
     wall_clock: Callable[[], float] = time.time
     _endpoints: dict[tuple[str, str], EndpointState] = field(default_factory=dict)
-    _lines: dict[str, Line] = field(default_factory=dict)
+    is_leasing: bool = False
+    slots_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    lines: dict[str, Line] = field(default_factory=dict)
 
     def state_of(self, deployment: str, endpoint: Endpoint) -> EndpointState:
         """Return what is known of `endpoint`; it begins when it is first asked for."""
@@ -54,16 +59,21 @@ class Fleet:
 
     def line_of(self, serving: ServingConfig) -> Line:
         """Return the line before `serving`."""
-        found = self._lines.get(serving.deployment)
+        found = self.lines.get(serving.deployment)
         if found is None:
-            limit = self.local_share(serving.max_in_flight)
-            found = Line(serving.deployment, limit, self.limits, self.now)
-            self._lines[serving.deployment] = found
+            found = Line(serving.deployment, self.limits, self.now, self.slots_wanted.set)
+            self.lines[serving.deployment] = found
+            self._set_cap(found, serving.max_in_flight)
         return found
 
-    def local_share(self, max_in_flight: int) -> int:
-        """Return how many of a deployment's slots are this worker's own; at least one."""
-        return max(1, max_in_flight // self.limits.workers)
+    def local_share(self, cap: int) -> int:
+        """Return this worker's part of a cap where nobody leases slots; at least one."""
+        return max(1, cap // self.limits.workers)
+
+    def _set_cap(self, line: Line, cap: int) -> None:
+        line.cap = cap
+        if not self.is_leasing:
+            line.lend(self.local_share(cap))
 
     def choose(
         self, serving: ServingConfig, *, tried: Collection[Endpoint] = ()
@@ -99,11 +109,11 @@ class Fleet:
         urls = {
             (name, endpoint.url) for name, serving in kept.items() for endpoint in serving.endpoints
         }
-        for name, line in list(self._lines.items()):
-            if name in kept:
-                line.limit = self.local_share(kept[name].max_in_flight)
-            elif line.is_idle:
-                del self._lines[name]
+        for serving in kept.values():
+            self._set_cap(self.line_of(serving), serving.max_in_flight)
+        for name, line in list(self.lines.items()):
+            if name not in kept and line.is_idle:
+                del self.lines[name]
         for key, state in list(self._endpoints.items()):
             if key not in urls and not state.in_flight:
                 del self._endpoints[key]
@@ -114,7 +124,7 @@ class Fleet:
             idle = (key for key, state in self._endpoints.items() if not state.in_flight)
             if (oldest := next(idle, None)) is not None:
                 del self._endpoints[oldest]
-        if len(self._lines) >= MAX_REMEMBERED:
-            empty = (name for name, line in self._lines.items() if line.is_idle)
+        if len(self.lines) >= MAX_REMEMBERED:
+            empty = (name for name, line in self.lines.items() if line.is_idle)
             if (first := next(empty, None)) is not None:
-                del self._lines[first]
+                del self.lines[first]

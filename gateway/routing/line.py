@@ -46,38 +46,50 @@ class _Waiter:
 
 
 class Line:
-    """Admits requests to one deployment, at most `limit` at once.
+    """Admits requests of this worker to one deployment, at most `limit` at once.
 
     Args:
         deployment: Its name, for messages.
-        limit: Most requests in flight from this worker; may change at any time.
         limits: Of the queue.
         now: A monotonic clock, in seconds: the event loop's.
+        on_wait: Called when a request has to wait: more slots would help.
 
     Attributes:
+        cap: Most requests in flight from all workers together.
+        limit: This worker's part of it, as it is now.
+        shrinks_to: What the limit falls to as requests end.
         in_flight: Requests admitted and not over.
     """
 
     def __init__(
-        self, deployment: str, limit: int, limits: Limits, now: Callable[[], float]
+        self,
+        deployment: str,
+        limits: Limits,
+        now: Callable[[], float],
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._deployment = deployment
-        self._limit = limit
         self._limits = limits
         self._now = now
+        self._on_wait = on_wait
+        self.shrinks_to = 0
         self._lanes: tuple[OrderedDict[str, deque[_Waiter]], ...] = tuple(
             OrderedDict() for _ in Lane
         )
         self._typical_s = 0.0
+        self.cap = 0
+        self.limit = 0
         self.in_flight = 0
 
-    @property
-    def limit(self) -> int:
-        return self._limit
+    def lend(self, limit: int, *, shrinks_to: int | None = None) -> None:
+        """Set the limit, at once.
 
-    @limit.setter
-    def limit(self, limit: int) -> None:
-        self._limit = limit
+        Args:
+            limit: Requests that may be in flight from now on.
+            shrinks_to: As requests end, the limit falls to this: others wait for the slots.
+        """
+        self.limit = limit
+        self.shrinks_to = limit if shrinks_to is None else shrinks_to
         self._admit()
 
     @property
@@ -102,7 +114,7 @@ class Line:
         Raises:
             DeploymentBusy: No slot came free in time, or none would.
         """
-        if self.in_flight < self._limit and not any(self._lanes[: lane + 1]):
+        if self.in_flight < self.limit and not any(self._lanes[: lane + 1]):
             self.in_flight += 1
             return self._now()
         by = min(by, self._now() + self._limits.queue_wait_s)
@@ -119,6 +131,8 @@ class Line:
         share = _NEWEST if self._typical_s else 1.0
         self._typical_s += share * (took_s - self._typical_s)
         self.in_flight -= 1
+        if self.limit > self.shrinks_to:
+            self.limit -= 1
         self._admit()
 
     def expected_wait_s(self, lane: Lane, user: str) -> float:
@@ -126,11 +140,12 @@ class Line:
         mine = len(self._lanes[lane].get(user, ()))
         turns = sum(min(len(theirs), mine + 1) for theirs in self._lanes[lane].values())
         before = sum(map(self.waiting_in, list(Lane)[:lane])) + turns
-        return self._typical_s * (before + 1) / self._limit if self._limit else 0.0
+        return self._typical_s * (before + 1) / self.limit if self.limit else 0.0
 
     async def _wait(self, lane: Lane, user: str, by: float) -> float:
         waiter = _Waiter(user, asyncio.get_running_loop().create_future())
         self._lanes[lane].setdefault(user, deque()).append(waiter)
+        self._on_wait()
         try:
             async with asyncio.timeout_at(by):
                 await waiter.admitted
@@ -163,7 +178,7 @@ class Line:
     def _admit(self) -> None:
         """Hand free slots out: by lane, users in turn, each user's oldest request first."""
         for lane in self._lanes:
-            while lane and self.in_flight < self._limit:
+            while lane and self.in_flight < self.limit:
                 user, waiters = next(iter(lane.items()))
                 waiter = waiters.popleft()
                 if waiters:

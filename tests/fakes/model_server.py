@@ -217,11 +217,15 @@ class ModelServer(LoopbackServer):
     Attributes:
         url: Its origin.
         exchanges: Every request so far, oldest first.
+        in_flight: Requests it is answering.
+        most_in_flight: The most it ever was answering at once.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.exchanges: list[Exchange] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
         self._scripts: dict[str, list[Script]] = {"": [Script()]}
         self._arrived = threading.Condition()
 
@@ -267,7 +271,12 @@ class ModelServer(LoopbackServer):
         with self._arrived:
             self.exchanges.append(exchange)
             self._arrived.notify_all()
-        await _Answer(script, exchange, connection).send()
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await _Answer(script, exchange, connection).send()
+        finally:
+            self.in_flight -= 1
 
     def _split(self, path: str) -> tuple[str, str]:
         name, _, rest = path.removeprefix("/").partition("/")
@@ -351,12 +360,13 @@ class _Answer:
             return False
         await self._stall_at(0)
         async for part in parts:
+            if self.exchange.sent_events:
+                await asyncio.sleep(self.script.gap_s)
             await self._write(part)
             self.exchange.sent_events += 1
             if self._cuts():
                 return False
             await self._stall_at(self.exchange.sent_events)
-            await asyncio.sleep(self.script.gap_s)
         return True
 
     async def _write(self, part: bytes) -> None:
