@@ -89,7 +89,11 @@ class TextStream:
         return self._answer.finish_reason if self._answer else "stop"
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        first = await self._beginning
+        try:
+            first = await self._beginning
+        except asyncio.CancelledError:
+            self._question.exchange.raise_if_stopping()
+            raise
         if first is None or self._attempt is None or self._texts is None:
             return
         yield first
@@ -98,6 +102,9 @@ class TextStream:
                 yield text
         except DeploymentError as error:
             self._attempt.failed(error)
+            raise
+        except asyncio.CancelledError:
+            self._question.exchange.raise_if_stopping()
             raise
         self._attempt.succeeded()
 

@@ -1,5 +1,6 @@
 """The ASGI application: the gateway's paths to the lean handler, pages to Django's own."""
 
+import asyncio
 import os
 from typing import Any, cast
 
@@ -60,6 +61,12 @@ class Application:
     def __init__(self, start: Any = None) -> None:
         self._start = start or (lambda: Runtime.start(runtime_settings()))
         self._gateway: GatewayHandler | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def drain(self) -> None:
+        """Begin to stop; may be called from a signal handler."""
+        if self._gateway is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._gateway.drain)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -77,6 +84,7 @@ class Application:
             # The traceback goes to the log; the server stops instead of serving half a gateway.
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        self._loop = asyncio.get_running_loop()
         self._gateway = GatewayHandler(runtime)
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown

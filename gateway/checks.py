@@ -16,7 +16,6 @@ from selfhosted_models.errors import EndpointRefused
 settings = django.conf.settings
 MIN_SECRET_KEY_CHARS = 50
 POLL_BOUNDS_S = (0.1, 3600.0)
-LONGEST_QUEUE_WAIT_S = 30.0
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -136,12 +135,13 @@ def _check_limits() -> Iterator[CheckMessage]:
                 hint=f"It is a whole number, {low} or more; docs/settings.md says what it means.",
                 id="gateway.E014",
             )
-    if not 0 <= settings.QUEUE_MAX_WAIT_S <= LONGEST_QUEUE_WAIT_S:
-        yield Error(
-            f"QUEUE_MAX_WAIT_S is {settings.QUEUE_MAX_WAIT_S:g}.",
-            hint=f"It is 0 to {LONGEST_QUEUE_WAIT_S:g} seconds; 2 is the default.",
-            id="gateway.E014",
-        )
+    for name, (longest_s, default_s) in {"QUEUE_MAX_WAIT_S": (30, 2), "DRAIN_S": (28, 25)}.items():
+        if not 0 <= getattr(settings, name) <= longest_s:
+            yield Error(
+                f"{name} is {getattr(settings, name):g}.",
+                hint=f"It is 0 to {longest_s} seconds; {default_s} is the default.",
+                id="gateway.E014",
+            )
 
 
 def _check_log_level() -> Iterator[CheckMessage]:

@@ -12,7 +12,13 @@ from http import HTTPStatus
 from typing import Any
 
 from feature_config.errors import DeploymentMissing, FeatureError, FeatureInactive, FeatureUnknown
-from gateway.routing.errors import CircuitOpen, DeploymentBusy, QuotaExceeded, WorkerBusy
+from gateway.routing.errors import (
+    CircuitOpen,
+    DeploymentBusy,
+    QuotaExceeded,
+    ServerStopping,
+    WorkerBusy,
+)
 from prompts.errors import ContextTooLong, PromptError, PromptMissing
 from selfhosted_models.errors import (
     DeploymentError,
@@ -155,6 +161,7 @@ _STATUS: dict[type[BaseException], int] = {
     DeploymentBusy: 503,
     CircuitOpen: 503,
     WorkerBusy: 503,
+    ServerStopping: 503,
     QuotaExceeded: 429,
     EndpointRefused: 503,
 }

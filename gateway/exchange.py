@@ -1,5 +1,6 @@
 """What is known of one inbound request while it is served, and the one log event it ends in."""
 
+import asyncio
 import hashlib
 import re
 import secrets
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from gateway.auth import Caller
+from gateway.routing.errors import ServerStopping
 from prompts.render import RenderedPrompt
 from selfhosted_models.serving import Clocks
 from selfhosted_models.serving_formats.base import Usage
@@ -33,6 +35,7 @@ class Exchange:
         route: Template of the matched URL; never the path itself, which a caller chooses.
         outcome: `ok`, `client_left`, `server_stopping`, or the code of the error that ended it.
         failed_attempts: Who was asked in vain, or could not be: "deployment: code".
+        is_stopping: Whether the worker stops, and this request is cancelled for it.
         queued_s: How long it waited for a slot.
         first_content_at: When the first text came from the model server.
     """
@@ -50,6 +53,7 @@ class Exchange:
     feature: str = ""
     deployment: str = ""
     prompt: str = ""
+    is_stopping: bool = False
     attempts: int = 0
     failed_attempts: list[str] = field(default_factory=list)
     queued_s: float = 0.0
@@ -103,6 +107,17 @@ class Exchange:
             self.prompt_digest = definition.digest
         self.prompt_tokens_estimate = rendered.input_tokens
         self.cut_inputs = rendered.cut_inputs
+
+    def raise_if_stopping(self) -> None:
+        """Turn a cancellation into an error the client is told, if it is ours and not the client's.
+
+        Raises:
+            ServerStopping: It is.
+        """
+        task = asyncio.current_task()
+        if self.is_stopping and task is not None:
+            task.uncancel()
+            raise ServerStopping
 
     def note_content(self) -> None:
         if self.first_content_at is None:

@@ -49,6 +49,7 @@ class GatewayHandler:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._under_way: dict[asyncio.Future[None], Exchange] = {}
         self._resolver = get_resolver(settings.GATEWAY_URLCONF)
         self._resolver.url_patterns  # noqa: B018 - imports the views now, not on a first request
 
@@ -74,6 +75,22 @@ class GatewayHandler:
                 request.turn.leave()
             exchange.finish()
 
+    def drain(self) -> None:
+        """Take no more requests, and end those that are still under way after a while.
+
+        The server closes its sockets itself. What has no status by then is told to come again; a
+        stream ends as it does when a model server breaks off.
+        """
+        if not self._runtime.is_draining:
+            self._runtime.is_draining = True
+            drain_s = self._runtime.options.drain_s
+            asyncio.get_running_loop().call_later(drain_s, self._end_all)
+
+    def _end_all(self) -> None:
+        for work, exchange in self._under_way.items():
+            exchange.is_stopping = True
+            work.cancel()
+
     async def _admit(self, request: GatewayRequest, receive: Receive) -> HttpResponse | None:
         """Authenticate, then read the body; return the answer if it ends here."""
         if request.method == "OPTIONS" and "Origin" in request.headers:
@@ -81,6 +98,7 @@ class GatewayHandler:
         exchange = request.exchange
         exchange.configuration = request.runtime.snapshot.version
         try:
+            request.runtime.require_not_draining()
             if request.path_info not in PUBLIC_PATHS:
                 exchange.caller = await request.runtime.verifier.authenticate(request.headers)
                 request.turn = request.runtime.quotas.enter(exchange.user)
@@ -104,12 +122,14 @@ class GatewayHandler:
         """Serve in a task of its own, which ends wherever it is when the client leaves."""
         work = asyncio.ensure_future(self._serve(request, send))
         leaving = asyncio.ensure_future(receive())
+        self._under_way[work] = request.exchange
         try:
             await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 raise ClientLeft
             work.result()
         finally:
+            del self._under_way[work]
             leaving.cancel()
             work.cancel()
             await asyncio.wait({work})
@@ -129,7 +149,11 @@ class GatewayHandler:
 
     async def _answer(self, request: GatewayRequest) -> HttpResponseBase:
         try:
-            return await self._dispatch(request)
+            try:
+                return await self._dispatch(request)
+            except asyncio.CancelledError:
+                request.exchange.raise_if_stopping()
+                raise
         except KNOWN_ERRORS as error:
             return _error_response(request, error)
         except Exception:  # the boundary: a bug is a 500, never a dead task
@@ -161,7 +185,12 @@ async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send
     }
     if "Origin" in request.headers:
         headers["Access-Control-Allow-Origin"] = "*"
-    async with WriteClock(send) as write:
+    if exchange.deployment:
+        headers["X-Gitlab-Duo-Deployment"] = exchange.deployment
+    if exchange.failed_attempts:
+        headers["X-Gitlab-Duo-Failed-Attempts"] = ", ".join(exchange.failed_attempts)
+    heartbeat = response.heartbeat if isinstance(response, StreamedAnswer) else b""
+    async with WriteClock(send, heartbeat) as write:
         if isinstance(response, StreamedAnswer):
             await _send_start(response.status_code, headers, exchange, write)
             await _send_parts(response, exchange, write)

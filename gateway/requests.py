@@ -24,15 +24,25 @@ class GatewayRequest(ASGIRequest):
 
 
 class StreamedAnswer(HttpResponseBase):
-    """A response whose parts are sent as they come, and whose source is closed however it ends."""
+    """A response whose parts are sent as they come, and whose source is closed however it ends.
+
+    Attributes:
+        heartbeat: What keeps proxies from giving up on a silent stream; empty where the format has
+            nothing that means nothing.
+    """
 
     streaming = True
 
     def __init__(
-        self, parts: AsyncIterator[bytes], aclose: Callable[[], Awaitable[None]], content_type: str
+        self,
+        parts: AsyncIterator[bytes],
+        aclose: Callable[[], Awaitable[None]],
+        content_type: str,
+        heartbeat: bytes = b"",
     ) -> None:
         super().__init__(content_type=content_type)
         self["Cache-Control"] = "no-store"
         self["X-Accel-Buffering"] = "no"  # tells nginx to pass each part on at once
         self.parts = parts
         self.aclose = aclose
+        self.heartbeat = heartbeat

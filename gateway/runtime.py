@@ -18,6 +18,7 @@ from gateway import keyfiles
 from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.routing.errors import ServerStopping
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
 from gateway.routing.limits import Limits
@@ -57,6 +58,7 @@ class RuntimeSettings:
     configuration_poll_s: float
     redis_url: str = ""
     limits: Limits = Limits()
+    drain_s: float = 25.0
 
 
 def runtime_settings() -> RuntimeSettings:
@@ -70,6 +72,7 @@ def runtime_settings() -> RuntimeSettings:
         encryption_keys=tuple(settings.ENCRYPTION_KEYS),
         configuration_poll_s=settings.CONFIGURATION_POLL_S,
         redis_url=settings.REDIS_URL,
+        drain_s=settings.DRAIN_S,
         limits=Limits(
             workers=settings.GATEWAY_WORKERS,
             worker_in_flight=settings.WORKER_MAX_IN_FLIGHT,
@@ -97,6 +100,7 @@ class Runtime:
     Attributes:
         snapshot: Replaced whole when the configuration changes.
         fleet: The model servers, and the door to them.
+        is_draining: Whether the worker is being stopped: it is not ready any more.
         quotas: What users, and this worker, may have under way.
     """
 
@@ -109,6 +113,7 @@ class Runtime:
     issuer_keys: IssuerKeys
     now: Callable[[], float] = time.time
     leases: SlotLeases | None = None
+    is_draining: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     #: A thread of its own: name look-ups may fill the loop's default pool when DNS is away.
     _database_thread: ThreadPoolExecutor = field(
@@ -146,6 +151,15 @@ class Runtime:
         runtime._tasks.append(asyncio.create_task(issuer_keys.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
         return runtime
+
+    def require_not_draining(self) -> None:
+        """Pass while this worker takes requests.
+
+        Raises:
+            ServerStopping: It is being stopped.
+        """
+        if self.is_draining:
+            raise ServerStopping
 
     async def aclose(self) -> None:
         """Stop the upkeep and close every connection."""

@@ -6,6 +6,8 @@ from typing import Self
 
 from gateway.bodies import Message, Send
 
+#: A stream that was silent for so long is sent its heartbeat.
+HEARTBEAT_AFTER_S = 15.0
 #: A client that takes nothing for so long holds a model server's slot for nothing.
 WRITE_STALL_S = 20.0
 LOOK_EVERY_S = 1.0
@@ -21,16 +23,20 @@ class WriteClock:
     One timer looks once a second; a time-out around each message would cost more than sending it.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, heartbeat: bytes = b"") -> None:
         self._send = send
+        self._heartbeat = heartbeat
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
-        self._sending_since: float | None = None
+        self._is_sending = False
+        self._since = self._loop.time()
+        self._beat: asyncio.Future[None] | None = None
 
     async def __call__(self, message: Message) -> None:
-        self._sending_since = self._loop.time()
+        self._is_sending = True
+        self._since = self._loop.time()
         await self._send(message)
-        self._sending_since = None
+        self._is_sending = False
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
@@ -44,6 +50,8 @@ class WriteClock:
         traceback: TracebackType | None,
     ) -> None:
         self._timer.cancel()
+        if self._beat is not None:
+            self._beat.cancel()
         try:
             await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError as stalled:
@@ -51,7 +59,11 @@ class WriteClock:
 
     def _look(self) -> None:
         now = self._loop.time()
-        if self._sending_since is not None and now - self._sending_since >= WRITE_STALL_S:
+        silent_s = now - self._since
+        if self._is_sending and silent_s >= WRITE_STALL_S:
             self._timeout.reschedule(now)
-        else:
-            self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+            return
+        if self._heartbeat and not self._is_sending and silent_s >= HEARTBEAT_AFTER_S:
+            message = {"type": "http.response.body", "body": self._heartbeat, "more_body": True}
+            self._beat = asyncio.ensure_future(self(message))
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)

@@ -45,6 +45,16 @@ class CircuitOpen(DeploymentError):
         self.retry_after_s = max(1, min(math.ceil(opens_in_s), _LONGEST_RETRY_AFTER_S))
 
 
+class ServerStopping(DeploymentError):
+    """This worker is being stopped, and the time for requests to end is over."""
+
+    code = "server_shutting_down"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is being restarted: ask again in a moment.")
+
+
 class WorkerBusy(DeploymentError):
     """This worker serves as many requests as it may."""
 

@@ -15,6 +15,8 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 @router.get("/monitoring/ready", summary="Can it serve from what it holds?")
 async def ready(request: GatewayRequest) -> HttpResponse:
+    if request.runtime.is_draining:
+        raise NotReady("The gateway is being stopped: send requests to another node.")
     if not request.runtime.snapshot.version:
         raise NotReady("The configuration could not be read yet: check the database.")
     return json_response({})

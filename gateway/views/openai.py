@@ -59,7 +59,9 @@ async def chat_completions(
         stream = await question.stream()
         wants_usage = bool(payload.stream_options and payload.stream_options.include_usage)
         events = _events(stream, exchange, feature, wants_usage=wants_usage)
-        return StreamedAnswer(events, stream.aclose, "text/event-stream; charset=utf-8")
+        return StreamedAnswer(
+            events, stream.aclose, "text/event-stream; charset=utf-8", heartbeat=b": keep-alive\n\n"
+        )
     answer = await question.fetch()
     message = {"role": "assistant", "content": answer.text}
     choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}

@@ -51,7 +51,12 @@ async def suggestions(
     if not component.payload.stream:
         return await _whole(question, component)
     stream = await question.stream()
-    response = StreamedAnswer(_events(stream), stream.aclose, "text/event-stream; charset=utf-8")
+    response = StreamedAnswer(
+        _events(stream),
+        stream.aclose,
+        "text/event-stream; charset=utf-8",
+        heartbeat=b": keep-alive\r\n\r\n",
+    )
     response["X-Streaming-Format"] = "sse"
     return response
 

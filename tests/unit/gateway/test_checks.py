@@ -42,6 +42,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E014", "USER_MAX_IN_FLIGHT", -1),
     ("gateway.E014", "QUEUE_MAX_WAIT_S", math.nan),
     ("gateway.E014", "QUEUE_MAX_WAIT_S", 31.0),
+    ("gateway.E014", "DRAIN_S", 29.0),
     ("gateway.E011", "REDIS_URL", "valkey://cache:6379/0"),
     ("gateway.E012", "LOG_LEVEL", "LOUD"),
 ]

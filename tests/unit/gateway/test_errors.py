@@ -11,7 +11,13 @@ from feature_config.errors import DeploymentMissing, FeatureError, FeatureInacti
 from gateway import errors
 from gateway.errors import Dialect, ErrorAnswer, GatewayError, KnownError, answer_for
 from gateway.model_metadata import DialectUnsupported
-from gateway.routing.errors import CircuitOpen, DeploymentBusy, QuotaExceeded, WorkerBusy
+from gateway.routing.errors import (
+    CircuitOpen,
+    DeploymentBusy,
+    QuotaExceeded,
+    ServerStopping,
+    WorkerBusy,
+)
 from prompts.errors import (
     ContextTooLong,
     InputInvalid,
@@ -63,6 +69,7 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (deployment_errors.UpstreamTruncated("no"), (503, NONE), (421, NONE), (502, NEVER)),
     (DeploymentBusy("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
     (CircuitOpen("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
+    (ServerStopping(), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
     (WorkerBusy(), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
     (QuotaExceeded("8 at once", retry_after_s=5), (429, LATER), (429, LATER), (429, LATER)),
     (DialectUnsupported("no"), (503, NONE), (421, NONE), (502, NEVER)),
