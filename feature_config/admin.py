@@ -13,7 +13,10 @@ from selfhosted_models.families import ModelFamily
 @admin.register(FeatureSetting)
 class FeatureSettingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = FeatureSettingForm
-    list_display = ("title", "answered_by", "support", "default_elsewhere", "scope", "updated_at")
+    list_display = (
+        *("title", "answered_by", "support", "prompt_version"),
+        *("default_elsewhere", "scope", "updated_at"),
+    )
     list_display_links = ("title",)
     ordering = ("feature",)
 

@@ -42,7 +42,8 @@ class FeatureFacts:
         title: The name shown to people.
         default_elsewhere: The model that answers it on GitLab's own service.
         unit_primitive: The token scope that permits it.
-        wire_prompt_id: The prompt id GitLab uses for it; None where the prompt is ours alone.
+        wire_prompt_id: The prompt id GitLab uses for it; None where the prompt is ours alone, and
+            answers to the feature's own id.
         levels: Support level by family, all six of them.
     """
 
@@ -157,9 +158,10 @@ _FURTHER_WIRE_PROMPTS = (
 #: Every prompt id of the wire, with the folder, feature and scope it stands for.
 WIRE_PROMPTS: Mapping[str, WirePrompt] = MappingProxyType(
     {
-        facts.wire_prompt_id: WirePrompt(feature.value, feature, facts.unit_primitive)
+        facts.wire_prompt_id or feature.value: WirePrompt(
+            feature.value, feature, facts.unit_primitive
+        )
         for feature, facts in FEATURES.items()
-        if facts.wire_prompt_id
     }
     # The feature's own folder holds the plain conversation; the agent's prompt stands beside it.
     | {"chat/react": WirePrompt("chat_react", Feature.DUO_CHAT, "duo_chat")}
@@ -168,6 +170,24 @@ WIRE_PROMPTS: Mapping[str, WirePrompt] = MappingProxyType(
         for prompt_id, feature, scope in _FURTHER_WIRE_PROMPTS
     }
 )
+
+#: The id of each prompt by its folder; that of the plain conversation, which no id stands for, is
+#: the model name of the OpenAI paths.
+PROMPT_IDS: Mapping[str, str] = MappingProxyType(
+    {Feature.DUO_CHAT.value: Feature.DUO_CHAT.value}
+    | {wire_prompt.prompt: prompt_id for prompt_id, wire_prompt in WIRE_PROMPTS.items()}
+)
+
+
+def own_prompts(feature: Feature) -> tuple[str, ...]:
+    """Return the folders of what a feature itself asks; its further prompts are not among them.
+
+    Two for the chat: a plain conversation, and the agent's.
+    """
+    facts = FEATURES[feature]
+    wire_prompt = WIRE_PROMPTS[facts.wire_prompt_id or feature.value]
+    return tuple(dict.fromkeys((feature.value, wire_prompt.prompt)))
+
 
 #: The cells that cannot be chosen, as (feature, family).
 NOT_SUPPORTED_CELLS: tuple[tuple[Feature, ModelFamily], ...] = tuple(

@@ -4,7 +4,12 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from feature_config.catalogue import Feature, describe_level, support_level
-from feature_config.models import MAX_CHOICES, FeatureSetting, check_choices
+from feature_config.models import (
+    MAX_CHOICES,
+    FeatureSetting,
+    check_choices,
+    check_prompt_version,
+)
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.models import ModelDeployment
 
@@ -23,11 +28,11 @@ def usable_deployments(feature: Feature) -> list[ModelDeployment]:
 
 
 class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
-    """One drop-down for what answers, and one for each fallback after it."""
+    """One drop-down for what answers, one for each fallback after it, and the prompt's version."""
 
     class Meta:
         model = FeatureSetting
-        fields: ClassVar[list[str]] = []
+        fields: ClassVar[list[str]] = ["prompt_version"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,10 +70,12 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
                 initial=str(chosen[number].pk) if len(chosen) > number else UNASSIGNED,
                 choices=[(UNASSIGNED, "Nothing"), *options],
             )
+        self.fields["prompt_version"] = self.fields.pop("prompt_version")  # stands last
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        first, *rest = [cleaned.get(name, UNASSIGNED) for name in self.fields]
+        places = [name for name in self.fields if name != "prompt_version"]
+        first, *rest = [cleaned.get(name, UNASSIGNED) for name in places]
         if first == INACTIVE:  # whatever stands below: nothing answers
             rest = []
         self._chosen = [self._offered[key] for key in (first, *rest) if key in self._offered]
@@ -77,7 +84,12 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
                 "A fallback needs a first choice: choose it under Answered by, or set each "
                 "fallback to Nothing."
             )
-        check_choices(Feature(self.instance.feature), self._chosen)
+        feature = Feature(self.instance.feature)
+        check_choices(feature, self._chosen)
+        try:
+            check_prompt_version(feature, self._chosen, cleaned.get("prompt_version", ""))
+        except ValidationError as error:
+            self.add_error("prompt_version", error)
         return cleaned
 
     def apply(self) -> None:

@@ -14,6 +14,7 @@ from feature_config.catalogue import (
     FeatureFacts,
     support_level,
 )
+from feature_config.signals import prompt_version_cleaning
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.models import ModelDeployment
 
@@ -53,6 +54,22 @@ def check_choices(feature: Feature, deployments: Sequence[ModelDeployment]) -> N
         check_cell(feature, deployment)
 
 
+def check_prompt_version(
+    feature: Feature, deployments: Sequence[ModelDeployment], prompt_version: str
+) -> None:
+    """Pass if the prompt of `feature` has a version that satisfies `prompt_version` for each.
+
+    Raises:
+        ValidationError: There is none, or the constraint cannot be read.
+    """
+    prompt_version_cleaning.send(
+        FeatureSetting,
+        feature=feature,
+        families=tuple(dict.fromkeys(ModelFamily(item.family) for item in deployments)),
+        prompt_version=prompt_version,
+    )
+
+
 class FeatureSetting(models.Model):
     """What answers one feature: deployments in order, nothing (inactive), or no choice yet."""
 
@@ -61,6 +78,12 @@ class FeatureSetting(models.Model):
     )
     is_inactive = models.BooleanField(
         "inactive", default=False, help_text="An inactive feature is refused to everyone."
+    )
+    prompt_version = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="Which versions of the feature's own prompt may be used, as in 1.0.0, ~1.2 or "
+        "^1.0.0; the newest of them is. Empty leaves it to the caller, or to the newest of 1.x.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -84,10 +107,12 @@ class FeatureSetting(models.Model):
         """Let `deployments` answer, first choice first; none leaves the feature unassigned.
 
         Raises:
-            ValidationError: A deployment is named twice, is one too many, or is of a family the
-                feature does not support. Nothing is changed then.
+            ValidationError: A deployment is named twice, is one too many, or is of a family that
+                the feature does not support or that lacks the prompt version set here. Nothing is
+                changed then.
         """
         check_choices(Feature(self.feature), deployments)
+        check_prompt_version(Feature(self.feature), deployments, self.prompt_version)
         with transaction.atomic():
             self.choices.all().delete()
             # The families are read anew there: a colleague may have changed one meanwhile.

@@ -15,11 +15,13 @@ class FeatureRoute:
     Attributes:
         chosen: Names of the deployments, first choice first; empty if unassigned or inactive.
         is_inactive: Refused to everyone.
+        prompt_version: Constraint on the version of its prompt; "" is none.
     """
 
     feature: Feature
     chosen: tuple[str, ...] = ()
     is_inactive: bool = False
+    prompt_version: str = ""
 
 
 def resolve(

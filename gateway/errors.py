@@ -19,7 +19,7 @@ from gateway.routing.errors import (
     ServerStopping,
     WorkerBusy,
 )
-from prompts.errors import ContextTooLong, PromptError, PromptMissing
+from prompts.errors import ContextTooLong, OutputInvalid, PromptError, PromptMissing
 from selfhosted_models.errors import (
     DeploymentError,
     EndpointRefused,
@@ -220,6 +220,8 @@ def _model_server_detail(error: UpstreamError) -> str:
     status = 500
     if isinstance(error, UpstreamTimeout):
         status = 408
+    elif isinstance(error, OutputInvalid):
+        status = 502
     elif isinstance(error, UpstreamRejected):
         status = {422: 400}.get(error.status, error.status)
     try:

@@ -5,7 +5,7 @@ Requests, the admin's explanation and the commands all ask here, so they cannot 
 
 from dataclasses import dataclass
 
-from feature_config.catalogue import Feature
+from feature_config.catalogue import Feature, own_prompts
 from feature_config.errors import DeploymentMissing, FeatureInactive
 from feature_config.resolution import resolve
 from gateway.auth import Caller
@@ -114,12 +114,13 @@ def decide(
 
         gate = "prompt"
         wire_name = caller_model.name if caller_model else None
+        pin = _pin(snapshot, access)
         candidates = tuple(
-            Candidate(serving, _prompt(snapshot, access, serving, wire_name))
+            Candidate(serving, _prompt(snapshot, access, serving, wire_name, pin))
             for serving in servings
         )
         prompts = (f"{item.prompt.variant} {item.prompt.version}" for item in candidates)
-        passed.append(Gate(gate, ", ".join(prompts)))
+        passed.append(Gate(gate, ", ".join(prompts) + (f"; pinned to {pin}" if pin else "")))
     except KNOWN_ERRORS as error:
         return Decision((*passed, Gate(gate, error.safe_message, error)), ())
     return Decision(tuple(passed), candidates)
@@ -159,8 +160,19 @@ def _servings(
     return resolve(snapshot.routes[feature], snapshot.deployments)
 
 
+def _pin(snapshot: ServingSnapshot, access: Access) -> str:
+    """Return what an admin wants of the version; other prompts of a feature count by themselves."""
+    if access.feature is None or access.prompt not in own_prompts(access.feature):
+        return ""
+    return snapshot.routes[access.feature].prompt_version
+
+
 def _prompt(
-    snapshot: ServingSnapshot, access: Access, serving: ServingConfig, wire_name: str | None
+    snapshot: ServingSnapshot,
+    access: Access,
+    serving: ServingConfig,
+    wire_name: str | None,
+    pin: str,
 ) -> PromptDefinition:
     variants = variants_for(serving.family, wire_name)
-    return snapshot.prompts.find(access.prompt, variants, access.prompt_constraint)
+    return snapshot.prompts.find(access.prompt, variants, access.prompt_constraint, pin)

@@ -37,7 +37,7 @@ from gateway.trusted_keys import (
     load_own_keys,
 )
 from gateway.upkeep import keep_running
-from prompts.loader import load_definitions
+from prompts.loader import shipped_prompts
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.secrets import SecretBox
@@ -123,7 +123,7 @@ class Runtime:
     @classmethod
     async def start(cls, options: RuntimeSettings) -> "Runtime":
         """Return a runtime that serves, with the configuration read once if that is possible."""
-        prompts = load_definitions().registry
+        prompts = shipped_prompts().registry
         issuer_hosts = [source.url.host for source in options.issuers]
         # URLs given in the environment skip the allow-list, never the deny-list.
         issuer_door = OutboundDoor(options.url_policy.trusting(issuer_hosts))

@@ -63,7 +63,8 @@ class Configuration:
             for row in self.deployments
         ]
         choices = [
-            [feature, route.is_inactive, *route.chosen] for feature, route in self.routes.items()
+            [feature, route.is_inactive, route.prompt_version, *route.chosen]
+            for feature, route in self.routes.items()
         ]
         return [rows, choices]
 
@@ -76,6 +77,7 @@ def read_configuration() -> Configuration:
             feature=Feature(setting.feature),
             chosen=tuple(choice.deployment.name for choice in setting.choices.all()),
             is_inactive=setting.is_inactive,
+            prompt_version=setting.prompt_version,
         )
         for setting in settings
     }

@@ -7,4 +7,7 @@ class PromptsConfig(AppConfig):
     verbose_name = "Prompts"
 
     def ready(self) -> None:
-        from prompts import checks  # noqa: F401 (importing registers the check)
+        from feature_config.signals import prompt_version_cleaning
+        from prompts import checks, receivers  # noqa: F401 (importing registers the check)
+
+        prompt_version_cleaning.connect(receivers.refuse_missing_version)

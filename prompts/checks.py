@@ -6,7 +6,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, register
 
-from prompts.loader import DefinitionProblem, load_definitions
+from prompts.loader import DefinitionProblem, shipped_prompts
 
 
 @register()
@@ -14,7 +14,7 @@ def check_definitions(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Return an error for each problem the loader found."""
-    return [error_of(problem) for problem in load_definitions().problems]
+    return [error_of(problem) for problem in shipped_prompts().problems]
 
 
 def error_of(problem: DefinitionProblem) -> Error:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from selfhosted_models.errors import UpstreamError
+
 
 class PromptError(Exception):
     """The base; never raised itself.
@@ -29,10 +31,9 @@ class PromptMissing(PromptError):
     def __init__(self, prompt: str, variants: Sequence[str]) -> None:
         self.prompt = prompt
         self.variants = tuple(variants)
-        super().__init__(
-            f"There is no prompt '{prompt}' for {' or '.join(self.variants)}. "
-            "Choose a model of another family for it, or add a definition."
-        )
+        whom = f" for {' or '.join(variants)}" if variants else ""
+        advice = " Choose a model of another family for it, or add a definition." if whom else ""
+        super().__init__(f"There is no prompt '{prompt[:60]}'{whom}.{advice}")
 
 
 class VersionConstraintInvalid(PromptError):
@@ -53,14 +54,17 @@ class VersionUnsatisfied(PromptError):
 
     code = "version_unsatisfied"
 
-    def __init__(self, prompt: str, variant: str, constraint: str, versions: Sequence[str]) -> None:
+    def __init__(
+        self, prompt: str, variant: str, constraints: Sequence[str], versions: Sequence[str]
+    ) -> None:
         self.prompt = prompt
         self.variant = variant
-        self.constraint = constraint
         self.versions = tuple(versions)
+        asked, pinned = constraints
+        pin = "" if pinned == asked else f" and {pinned!r}, which an instance admin has set"
         super().__init__(
-            f"No version of prompt '{prompt}' for {variant} satisfies {constraint!r}. "
-            f"Ask for one of: {', '.join(self.versions)}."
+            f"No version of prompt '{prompt}' for {variant} satisfies {asked!r}{pin}. "
+            f"There is: {', '.join(self.versions)}."
         )
 
 
@@ -101,4 +105,21 @@ class ContextTooLong(PromptError):
         super().__init__(
             f"The request needs about {needed_tokens} tokens and there is room for {limit_tokens}. "
             "Send less text, or use a model with a longer context."
+        )
+
+
+class OutputInvalid(UpstreamError):
+    """The model did not answer in the form its prompt asks for: its fault, not the caller's.
+
+    Attributes:
+        problem: What is wrong, for the model to read; holds nothing the model wrote.
+    """
+
+    code = "output_invalid"
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(
+            f"The model's answer cannot be used: {problem}. Ask again, or choose another model for "
+            "this feature."
         )

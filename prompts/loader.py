@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from prompts.definition import PromptDefinition
@@ -59,6 +60,12 @@ class LoadedPrompts:
 def load_definitions(root: Path = DEFINITIONS_DIR) -> LoadedPrompts:
     """Read and compile every definition below `root`; a broken one does not hinder the others."""
     return _Loading(root).load()
+
+
+@cache
+def shipped_prompts() -> LoadedPrompts:
+    """Return the definitions that come with the product, read once per process."""
+    return load_definitions()
 
 
 class _Loading:

@@ -63,7 +63,11 @@ class PromptRegistry:
         return tuple(definition.version for _, definition in pairs)
 
     def find(
-        self, prompt: str, variants: Sequence[str], constraint: str | None = None
+        self,
+        prompt: str,
+        variants: Sequence[str],
+        constraint: str | None = None,
+        pin: str | None = None,
     ) -> PromptDefinition:
         """Return the newest allowed version of the first variant that exists.
 
@@ -71,23 +75,25 @@ class PromptRegistry:
             prompt: The feature id, or the folder of a wire prompt.
             variants: Best first, as `variants_for` returns them.
             constraint: In Poetry's language: `1.0.0`, `^1.0.0`, `~1.2`, `1.*`, `>=1.0,<2.0`.
-                None or empty means `^1.0.0`.
+                None or empty means that of `pin`, else `^1.0.0`.
+            pin: A second constraint, an admin's; a version must satisfy both.
 
         Raises:
             PromptMissing: None of the variants exists.
-            VersionConstraintInvalid: The constraint cannot be read.
-            VersionUnsatisfied: The variant has no version that it allows.
+            VersionConstraintInvalid: A constraint cannot be read.
+            VersionUnsatisfied: The variant has no version that both allow.
         """
-        constraint = constraint or DEFAULT_CONSTRAINT
+        constraint = constraint or pin or DEFAULT_CONSTRAINT
+        pin = pin or constraint
         existing = self._prompts.get(prompt, {})
         variant = next((variant for variant in variants if variant in existing), None)
         if variant is None:
             raise PromptMissing(prompt, variants)
-        allowed = _read_constraint(constraint)
+        asked, pinned = _read_constraint(constraint), _read_constraint(pin)
         for version, definition in existing[variant]:
-            if allowed.allows(version):
+            if asked.allows(version) and pinned.allows(version):
                 return definition
-        raise VersionUnsatisfied(prompt, variant, constraint, self.versions(prompt, variant))
+        raise VersionUnsatisfied(prompt, variant, (constraint, pin), self.versions(prompt, variant))
 
 
 @lru_cache(maxsize=256)

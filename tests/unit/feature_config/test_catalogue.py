@@ -61,7 +61,8 @@ root_cause_analysis | Root cause analysis | Vertex text-bison | troubleshoot_job
 value_stream_forecasting | Value stream forecasting | GitLab in-house | forecast_value_stream | -
 """  # noqa: E501
 
-#: Prompt id of the wire, folder of its definitions, feature whose choice answers it, token scope.
+#: Prompt id, folder of its definitions, feature whose choice answers it, token scope. The last
+#: three ids are ours, all others of the wire.
 WIRE = """
 chat/explain_code               code_explanation                code_explanation              explain_code
 chat/fix_code                   fix_code                        duo_chat                      fix_code
@@ -87,6 +88,9 @@ glab_ask_git_command            git_suggestions                 git_suggestions 
 generate_description            issue_description_generation    issue_description_generation  generate_issue_description
 categorize_question             categorize_question             duo_chat                      duo_chat
 measure_comment_temperature     measure_comment_temperature     discussion_summary            measure_comment_temperature
+mr_template_population          mr_template_population          mr_template_population        fill_merge_request_template
+suggested_reviewers             suggested_reviewers             suggested_reviewers           suggest_reviewers
+value_stream_forecasting        value_stream_forecasting        value_stream_forecasting      forecast_value_stream
 """  # noqa: E501
 
 LEVELS = {"S": "supported", "N": "not_supported", "E": "to_be_evaluated"}
@@ -149,7 +153,7 @@ def test_wire_prompt_stands_for_folder_feature_and_scope(line: str) -> None:
     assert [prompt.prompt, prompt.feature or "-", prompt.unit_primitive] == expected
 
 
-def test_there_is_no_wire_prompt_beside_those_of_the_contract() -> None:
+def test_there_is_no_wire_prompt_beside_those_listed() -> None:
     assert set(WIRE_PROMPTS) == {line.split()[0] for line in WIRE.strip().splitlines()}
 
 

@@ -61,7 +61,7 @@ def test_without_deployments_only_inactive_and_unassigned_are_offered() -> None:
     form = form_of(Feature.DUO_CHAT)
 
     assert list(options(form)) == ["", "inactive"]
-    assert list(form.fields) == ["answered_by"]
+    assert list(form.fields) == ["answered_by", "prompt_version"]
 
 
 def test_deactivated_deployment_stays_visible_where_it_is_chosen() -> None:
@@ -80,7 +80,7 @@ def test_there_is_a_fallback_for_each_further_deployment() -> None:
 
     form = form_of(Feature.DUO_CHAT)
 
-    assert list(form.fields) == ["answered_by", "fallback_1", "fallback_2"]
+    assert list(form.fields) == ["answered_by", "fallback_1", "fallback_2", "prompt_version"]
     assert "inactive" not in options(form, "fallback_1")
 
 
@@ -88,14 +88,14 @@ def test_there_are_never_more_places_than_choices_allowed() -> None:
     made = [make_deployment() for _ in range(MAX_CHOICES + 2)]
     assign(Feature.DUO_CHAT, *made[:MAX_CHOICES])
 
-    assert len(form_of(Feature.DUO_CHAT).fields) == MAX_CHOICES
+    assert len(form_of(Feature.DUO_CHAT).fields) == MAX_CHOICES + 1  # the prompt's version
 
 
 def test_three_fallbacks_are_enough_to_begin_with() -> None:
     for _ in range(MAX_CHOICES):
         make_deployment()
 
-    assert len(form_of(Feature.DUO_CHAT).fields) == 4
+    assert len(form_of(Feature.DUO_CHAT).fields) == 5  # with the prompt's version
 
 
 def test_what_is_not_offered_is_named_with_the_reason() -> None:
@@ -181,6 +181,48 @@ def test_choosing_unassigned_takes_the_choice_away() -> None:
 
     assert setting_of(Feature.DUO_CHAT).is_inactive is False
     assert chosen(Feature.DUO_CHAT) == []
+
+
+def test_saving_stores_the_version_of_the_prompt_with_the_choice() -> None:
+    deployment = make_deployment()
+    form = form_of(Feature.DUO_CHAT, answered_by=key(deployment), prompt_version=" ~1.0 ")
+
+    assert form.is_valid(), form.errors
+    form.apply()
+
+    assert setting_of(Feature.DUO_CHAT).prompt_version == "~1.0"
+    assert chosen(Feature.DUO_CHAT) == [deployment]
+
+
+def test_inactive_keeps_the_version() -> None:
+    form = form_of(Feature.DUO_CHAT, answered_by="inactive", prompt_version="1.0.0")
+
+    assert form.is_valid(), form.errors
+    form.apply()
+
+    assert setting_of(Feature.DUO_CHAT).prompt_version == "1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("^7.0.0", "No version of prompt 'duo_chat' for codegemma-7b-it satisfies '^7.0.0'."),
+        ("newest", "'newest' is not a version constraint."),
+        ("1" * 65, "at most 64 characters"),
+    ],
+)
+def test_version_that_the_choice_has_not_is_refused(version: str, told: str) -> None:
+    deployment = make_deployment()
+
+    form = form_of(Feature.DUO_CHAT, answered_by=key(deployment), prompt_version=version)
+
+    assert list(form.errors) == ["prompt_version"]
+    assert told in form.errors["prompt_version"][0]
+
+
+def test_version_is_looked_for_without_a_choice_too() -> None:
+    assert form_of(Feature.DUO_CHAT, prompt_version="1.0.0").is_valid()
+    assert not form_of(Feature.DUO_CHAT, prompt_version="9.0.0").is_valid()
 
 
 @pytest.mark.parametrize("first", [""])

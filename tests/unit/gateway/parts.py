@@ -4,6 +4,7 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -135,11 +136,14 @@ def serving(name: str = "codegemma-gpu1", **changes: Any) -> ServingConfig:
 def snapshot(
     deployments: Iterable[ServingConfig] = (),
     routes: Mapping[Feature, Sequence[str] | None] | None = None,
+    pins: Mapping[Feature, str] | None = None,
 ) -> ServingSnapshot:
     """Return a snapshot; a route of None is inactive, a missing one unassigned."""
     chosen = {feature: FeatureRoute(feature) for feature in Feature}
     for feature, names in (routes or {}).items():
         chosen[feature] = FeatureRoute(feature, tuple(names or ()), is_inactive=names is None)
+    for feature, pin in (pins or {}).items():
+        chosen[feature] = replace(chosen[feature], prompt_version=pin)
     return ServingSnapshot(
         version="0123456789abcdef",
         deployments={deployment.deployment: deployment for deployment in deployments},

@@ -45,13 +45,14 @@ def ask(
     policy: ModelMetadataPolicy = REGISTERED,
     deployments: Sequence[ServingConfig] = (GPU1, GPU2),
     routes: Mapping[Feature, Sequence[str] | None] | None = None,
+    pin: str = "",
     **access: Any,
 ) -> Decision:
     """Ask whether completions may be had; they are assigned to `gpu1` unless `routes` differ."""
     values = {name: getattr(ACCESS, name) for name in ACCESS.__slots__} | access
     chosen = {COMPLETIONS: ["gpu1"]} if routes is None else routes
     return decide(
-        snapshot(deployments, chosen),
+        snapshot(deployments, chosen, {COMPLETIONS: pin}),
         caller,
         Access(**values),
         caller_model=caller_model,
@@ -85,6 +86,16 @@ def test_open_gates_say_what_they_found() -> None:
     ]
 
 
+def test_prompt_gate_tells_the_pin() -> None:
+    assert ask(pin="~1.0").gates[-1].detail == "codegemma-7b-it 1.0.0; pinned to ~1.0"
+
+
+def test_pin_of_a_feature_is_not_for_its_further_prompts() -> None:
+    decision = ask(pin="2.0.0", prompt="fix_code")
+
+    assert decision.gates[-1].detail == "codegemma-7b-it 1.0.0"
+
+
 @pytest.mark.parametrize(
     ("wrong", "gate", "error"),
     [
@@ -98,6 +109,8 @@ def test_open_gates_say_what_they_found() -> None:
         ({"feature": None}, "deployment", DeploymentMissing),
         ({"prompt": "poetry"}, "prompt", PromptMissing),
         ({"prompt_constraint": "^9.0.0"}, "prompt", VersionUnsatisfied),
+        ({"pin": "2.0.0"}, "prompt", VersionUnsatisfied),
+        ({"pin": "2.0.0", "prompt_constraint": "^1.0.0"}, "prompt", VersionUnsatisfied),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )

@@ -7,6 +7,7 @@ from django.conf import settings
 from pytest_django import DjangoAssertNumQueries
 
 from feature_config.catalogue import Feature
+from feature_config.models import FeatureSetting
 from feature_config.resolution import FeatureRoute
 from gateway.snapshot import (
     Configuration,
@@ -92,6 +93,7 @@ def test_digest_stays_with_what_is_only_shown(field: str) -> None:
         FeatureRoute(Feature.DUO_CHAT, ("a",)),
         FeatureRoute(Feature.DUO_CHAT, ("b", "a")),
         FeatureRoute(Feature.DUO_CHAT, is_inactive=True),
+        FeatureRoute(Feature.DUO_CHAT, ("a", "b"), prompt_version="1.0.0"),
         FeatureRoute(Feature.DUO_CHAT),
     ],
 )
@@ -141,12 +143,14 @@ def test_choices_are_read_in_order_for_every_feature() -> None:
     first, second = make_deployment(), make_deployment()
     assign(Feature.DUO_CHAT, second, first)
     setting_of(Feature.CODE_COMPLETIONS).deactivate()
+    FeatureSetting.objects.filter(pk=Feature.TEST_GENERATION).update(prompt_version="~1.0")
 
     routes = read_configuration().routes
 
     assert routes.keys() == set(Feature)
     assert routes[Feature.DUO_CHAT].chosen == (second.name, first.name)
     assert routes[Feature.CODE_COMPLETIONS].is_inactive
+    assert routes[Feature.TEST_GENERATION].prompt_version == "~1.0"
 
 
 @pytest.mark.django_db

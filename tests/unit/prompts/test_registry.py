@@ -53,8 +53,30 @@ def test_overlong_constraint_is_refused_and_not_repeated(versioned: PromptRegist
 
 
 def test_unsatisfied_constraint_names_the_versions(versioned: PromptRegistry) -> None:
-    with pytest.raises(VersionUnsatisfied, match=r"Ask for one of: 3\.0\.0-rc\.1, 2\.0\.0, "):
+    with pytest.raises(VersionUnsatisfied, match=r"There is: 3\.0\.0-rc\.1, 2\.0\.0, "):
         versioned.find("duo_chat", ["general"], "^9.0.0")
+
+
+@pytest.mark.parametrize(
+    ("constraint", "pin", "version"),
+    [
+        (None, "1.1.0", "1.1.0"),
+        ("", "2.0.0", "2.0.0"),
+        ("^1.0.0", "1.1.0", "1.1.0"),
+        ("^1.0.0", "~1.2 || 2.0.0", "1.2.3"),
+        (">=1.1", "<1.3.0-dev", "1.2.3"),
+        (None, "", "1.3.0-dev"),
+    ],
+)
+def test_pin_and_constraint_both_hold(
+    versioned: PromptRegistry, constraint: str | None, pin: str, version: str
+) -> None:
+    assert versioned.find("duo_chat", ["general"], constraint, pin).version == version
+
+
+def test_pin_that_contradicts_the_constraint_is_named(versioned: PromptRegistry) -> None:
+    with pytest.raises(VersionUnsatisfied, match=r"'\^1.0.0' and '2.0.0', which an instance admin"):
+        versioned.find("duo_chat", ["general"], "^1.0.0", "2.0.0")
 
 
 def test_missing_prompt_names_the_variants_tried(versioned: PromptRegistry) -> None:
