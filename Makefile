@@ -100,6 +100,10 @@ browser:
 	    *) echo "No Chromium, which CI must have: apt-get install chromium" >&2; exit 1 ;; \
 	esac
 
+.PHONY: docs
+docs: setup ## write the pages that are generated: docs/prompts.md
+	$(BIN)/python manage.py list_prompts --markdown > docs/prompts.md
+
 .PHONY: bench
 bench: setup ## compare HTTP clients for the outbound door
 	$(BIN)/python bench/http_clients.py

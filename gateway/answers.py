@@ -3,18 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import structlog
 
 from gateway.attempts import Attempt, RenderFor, Route
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
 from gateway.routing.fleet import Fleet
 from gateway.routing.line import Lane
+from prompts.correction import ask_again
+from prompts.errors import OutputInvalid
 from prompts.render import RenderedPrompt, render
 from selfhosted_models.errors import DeploymentError, UpstreamTruncated
 from selfhosted_models.outbound import UpstreamStream
 from selfhosted_models.serving_formats.base import Completion, CompletionChunk, FormatError
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -160,7 +166,7 @@ def with_inputs(inputs: Mapping[str, Any]) -> RenderFor:
 
 def as_given(completion: Completion) -> RenderFor:
     """Return what sends a caller's own prompt as it is, whoever answers."""
-    rendered = RenderedPrompt(completion, definition=None, input_tokens=0, cut_inputs=())
+    rendered = RenderedPrompt(completion)
     return lambda _candidate: rendered
 
 
@@ -188,13 +194,37 @@ class Question:
     render_for: RenderFor
     lane: Lane
 
+    @property
+    def has_contract(self) -> bool:
+        """Whether the answer is judged as a whole, so that none of it can be sent before."""
+        return any(candidate.prompt.contract for candidate in self.candidates)
+
     async def fetch(self) -> Answer:
         """Return the whole answer of the first candidate that gives one.
 
         Raises:
             PromptError: The inputs do not fit the prompt.
-            DeploymentError: No model server gave an answer.
+            DeploymentError: No model server gave an answer; or, as `OutputInvalid`, none that
+                keeps to the prompt's contract, asked a second time.
         """
+        rendered, answer = await self._fetch_any()
+        contract = rendered.definition.contract if rendered.definition else None
+        if contract is None:
+            return answer
+        try:
+            return replace(answer, text=contract.accept(answer.text, rendered.inputs))
+        except OutputInvalid as error:
+            self._log_invalid(answer, error)
+            completion = ask_again(rendered, answer.text, error.problem)
+            if completion is None or self.fleet.now() >= self.exchange.first_content_by:
+                raise
+        corrected = replace(rendered, completion=completion)
+        again = replace(self, candidates=(answer.candidate,), render_for=lambda _: corrected)
+        _, answer = await again._fetch_any()
+        return replace(answer, text=contract.accept(answer.text, rendered.inputs))
+
+    async def _fetch_any(self) -> tuple[RenderedPrompt, Answer]:
+        """Return whatever a model server answers, and to what."""
 
         async def send(attempt: Attempt) -> CompletionChunk:
             request = attempt.request(stream=False, request_id=self.exchange.request_id)
@@ -205,9 +235,19 @@ class Question:
         attempt, chunk = await self.route().first_good(send)
         attempt.succeeded()
         if chunk.usage is not None:
-            self.exchange.usage = chunk.usage
+            self.exchange.usage += chunk.usage
         self.exchange.note_content()
-        return Answer(chunk.text, chunk.finish_reason or "stop", attempt.candidate)
+        answer = Answer(chunk.text, chunk.finish_reason or "stop", attempt.candidate)
+        return attempt.rendered, answer
+
+    def _log_invalid(self, answer: Answer, error: OutputInvalid) -> None:
+        log.warning(
+            "answer.invalid",
+            request_id=self.exchange.request_id,
+            deployment=answer.candidate.serving.deployment,
+            prompt=self.exchange.prompt,
+            reason=error.problem,
+        )
 
     async def stream(self) -> TextStream:
         """Return the stream of the first candidate that begins one, its first text waited for.

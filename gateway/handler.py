@@ -183,6 +183,8 @@ async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send
         "X-Request-ID": exchange.request_id,
         "X-Content-Type-Options": "nosniff",
     }
+    if exchange.prompt_digest:
+        headers["X-Gitlab-Duo-Prompt-Digest"] = exchange.prompt_digest
     if "Origin" in request.headers:
         headers["Access-Control-Allow-Origin"] = "*"
     if exchange.deployment:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from prompts.contract import AnswerContract
 from prompts.control_tokens import ControlTokens
 from selfhosted_models.serving_formats.base import Role, Sampling
 
@@ -16,6 +17,7 @@ class InputType(StrEnum):
     """What a caller sends for an input; its empty value stands in when nothing is sent."""
 
     STRING = "string"
+    INTEGER = "integer"
     LIST = "list"
     MESSAGES = "messages"
     OBJECT = "object"
@@ -49,6 +51,7 @@ class InputSpec:
         default: Its value when it is not sent.
         max_chars: Most characters of text in it, all items together; None for no limit.
         max_items: Most items of a list, messages or an object; None for no limit.
+        max_value: Most that an integer may be; None for no limit. The least is 1.
     """
 
     name: str
@@ -57,6 +60,7 @@ class InputSpec:
     default: Any
     max_chars: int | None
     max_items: int | None
+    max_value: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class PromptDefinition:
         truncation: What is cut when it does not fit, first to last. Nothing else is cut.
         control_tokens: What must not enter through values.
         output: What the model is asked to answer with.
+        contract: What that answer is held to; set exactly where it is JSON.
     """
 
     prompt: str
@@ -122,3 +127,4 @@ class PromptDefinition:
     truncation: tuple[TruncationRule, ...]
     control_tokens: ControlTokens
     output: Output
+    contract: AnswerContract | None

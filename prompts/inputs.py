@@ -9,6 +9,8 @@ from prompts.errors import InputInvalid, InputMissing
 from selfhosted_models.serving_formats.base import Message, Role
 
 _ROLES = get_args(Role)
+#: Of an integer sent as text.
+MAX_DIGITS = 9
 
 
 def accept_inputs(definition: PromptDefinition, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +34,11 @@ def check_input(spec: InputSpec, value: Any) -> Any:
     Raises:
         InputInvalid: It has the wrong type, or is too long.
     """
+    if spec.type is InputType.INTEGER:
+        return _integer(spec, value)
     checked = _of_type(spec, value)
+    if any("\0" in text for text in texts_in(checked)):
+        raise InputInvalid(spec.name, "holds a NUL character, so it is binary data and not text")
     if spec.max_items is not None and len(checked) > spec.max_items:
         raise InputInvalid(spec.name, f"has {len(checked)} items, more than {spec.max_items}")
     if spec.max_chars is not None:
@@ -80,6 +86,18 @@ def _of_type(spec: InputSpec, value: Any) -> Any:
             return _messages(spec, value or ())
         case _:
             raise InputInvalid(spec.name, f"must be of type {spec.type}")
+
+
+def _integer(spec: InputSpec, value: Any) -> int:
+    if value is None:  # an integer has no empty value
+        value = spec.default
+    if isinstance(value, str) and value.isdecimal() and len(value) <= MAX_DIGITS:
+        value = int(value)
+    is_within = isinstance(value, int) and value >= 1 and not isinstance(value, bool)
+    if not is_within or (spec.max_value is not None and value > spec.max_value):
+        most = "" if spec.max_value is None else f" to {spec.max_value}"
+        raise InputInvalid(spec.name, f"must be a whole number from 1{most}")
+    return int(value)
 
 
 def _messages(spec: InputSpec, items: Any) -> tuple[Message, ...]:

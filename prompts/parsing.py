@@ -6,8 +6,13 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from prompts.answer_rules import ANSWER_RULES
+from prompts.contract import AnswerContract
 from prompts.control_tokens import ControlTokens
 from prompts.definition import (
     Conversation,
@@ -22,7 +27,7 @@ from prompts.definition import (
 )
 from prompts.documents import Document
 from prompts.errors import InputInvalid
-from prompts.inputs import check_input
+from prompts.inputs import check_input, texts_in
 from prompts.section import Section
 from prompts.templates import Templates
 from selfhosted_models.serving_formats.base import Role, Sampling
@@ -60,7 +65,7 @@ def parse_definition(
     section = Section(document)
     section.allow(
         *("title", "inputs", "messages", "text", "parameters"),
-        *("budget_tokens", "truncation", "control_tokens", "output"),
+        *("budget_tokens", "truncation", "control_tokens", "output", "answer"),
     )
     section.require("title", "parameters")
     if ("messages" in section.data) == ("text" in section.data):
@@ -70,6 +75,7 @@ def parse_definition(
         {name: _input(name, item) for name, item in section.named_sections("inputs")}
     )
     parts = _Parts(inputs, templates)
+    output = section.choice("output", Output, Output.TEXT)
     return PromptDefinition(
         prompt=identity.prompt,
         variant=identity.variant,
@@ -82,7 +88,8 @@ def parse_definition(
         budget_tokens=section.count("budget_tokens"),
         truncation=tuple(_truncation(item, inputs) for item in section.sections("truncation")),
         control_tokens=tokens,
-        output=section.choice("output", Output, Output.TEXT),
+        output=output,
+        contract=_contract(section, output),
         digest=_digest(document, parts.partials, tokens),
     )
 
@@ -134,7 +141,7 @@ def check_control_tokens(section: Section, key: str) -> tuple[str, ...]:
 
 
 def _input(name: str, section: Section) -> InputSpec:
-    section.allow("type", "required", "default", "max_chars", "max_items")
+    section.allow("type", "required", "default", "max_chars", "max_items", "max_value")
     if not name.isidentifier():
         section.fail("an input's name is letters, digits and underscores")
     spec = InputSpec(
@@ -144,9 +151,9 @@ def _input(name: str, section: Section) -> InputSpec:
         default=section.data.get("default"),
         max_chars=section.count("max_chars"),
         max_items=section.count("max_items"),
+        max_value=section.count("max_value"),
     )
-    if spec.type is InputType.STRING and spec.max_items is not None:
-        section.fail("text has no items", "max_items")
+    _check_limits(spec, section)
     if spec.default is not None:
         if spec.is_required:
             section.fail("what is required needs no default", "default")
@@ -155,6 +162,54 @@ def _input(name: str, section: Section) -> InputSpec:
         except InputInvalid as error:
             section.fail(error.why, "default")
     return spec
+
+
+def _check_limits(spec: InputSpec, section: Section) -> None:
+    is_integer = spec.type is InputType.INTEGER
+    if spec.max_items is not None and (is_integer or spec.type is InputType.STRING):
+        section.fail(f"an input of type {spec.type} has no items", "max_items")
+    if is_integer and spec.max_chars is not None:
+        section.fail("an integer has no characters", "max_chars")
+    if not is_integer and spec.max_value is not None:
+        section.fail("only an integer has a value to limit", "max_value")
+    if is_integer and not spec.is_required and spec.default is None:
+        section.fail("an integer that is not required needs a default")
+
+
+def _contract(section: Section, output: Output) -> AnswerContract | None:
+    if output is not Output.JSON:
+        if "answer" in section.data:
+            section.fail("only an output of json has one", "answer")
+        return None
+    section.require("answer")
+    answer = section.section("answer")
+    answer.allow("schema", "begun_with", "tag", "rule")
+    answer.require("schema")
+    schema = answer.section("schema")
+    try:
+        Draft202012Validator.check_schema(schema.data)
+    except SchemaError as error:
+        schema.fail(f"is not a JSON Schema: {error.message}", *error.absolute_path)
+    if {"$ref", "$dynamicRef"} & set(texts_in(schema.data)):
+        schema.fail("references are not followed: write out what they stand for")
+    begun_with = answer.text("begun_with") if "begun_with" in answer.data else None
+    if begun_with is not None and not _is_text_always(schema.data, begun_with):
+        answer.fail("must be a key that the schema requires, of type string", "begun_with")
+    rule = answer.text("rule") if "rule" in answer.data else None
+    if rule is not None and rule not in ANSWER_RULES:
+        answer.fail(f"must be one of {', '.join(ANSWER_RULES)}", "rule")
+    return AnswerContract(
+        Draft202012Validator(schema.data),
+        begun_with=begun_with,
+        tag=answer.text("tag") if "tag" in answer.data else None,
+        rule=ANSWER_RULES[rule] if rule else None,
+    )
+
+
+def _is_text_always(schema: Mapping[str, Any], key: str) -> bool:
+    value = schema.get("properties", {}).get(key)
+    is_text = isinstance(value, dict) and value.get("type") == "string"
+    return is_text and key in schema.get("required", ())
 
 
 def _sampling(parameters: Section) -> Sampling:

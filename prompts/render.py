@@ -1,7 +1,7 @@
 """Rendering: a definition and what a caller sent become what is asked of a model. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -21,14 +21,18 @@ class RenderedPrompt:
         completion: What to ask of the model.
         definition: Where it comes from: title, version, digest and so on; None if a caller wrote
             it.
+        inputs: What the caller sent, as it was accepted and before it was cut.
         input_tokens: What it takes, as estimated.
+        limit_tokens: What there was room for; None if that is not known.
         cut_inputs: The inputs that were cut to make it fit.
     """
 
     completion: Completion
-    definition: PromptDefinition | None
-    input_tokens: int
-    cut_inputs: tuple[str, ...]
+    definition: PromptDefinition | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    input_tokens: int = 0
+    limit_tokens: int | None = None
+    cut_inputs: tuple[str, ...] = ()
 
 
 def render(
@@ -53,7 +57,7 @@ def render(
     values = cap_values(accepted, definition.truncation)
     for attempt in count():
         completion = _fill(definition, values, sampling)
-        tokens = _tokens_of(completion)
+        tokens = tokens_of(completion)
         if limit is None or tokens <= limit:
             break
         # One token more, for rounding. Doubled each time, so that a value which a template
@@ -63,7 +67,7 @@ def render(
             raise ContextTooLong(tokens, limit)
         values = less
     cut_inputs = tuple(name for name in accepted if values[name] != accepted[name])
-    return RenderedPrompt(completion, definition, tokens, cut_inputs)
+    return RenderedPrompt(completion, definition, accepted, tokens, limit, cut_inputs)
 
 
 def _sampling_within(sampling: Sampling, context_tokens: int | None) -> Sampling:
@@ -97,7 +101,8 @@ def _messages(definition: PromptDefinition, values: Mapping[str, Any]) -> Iterat
             yield Message(part.role, part.fill(values))
 
 
-def _tokens_of(completion: Completion) -> int:
+def tokens_of(completion: Completion) -> int:
+    """Return what a request takes, as estimated."""
     if completion.text is not None:
         return estimate_tokens(completion.text)
     return sum(

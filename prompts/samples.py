@@ -1,13 +1,12 @@
-"""One sample value for every input of the prompts that are shipped."""
+"""One sample value for every input of the prompts that are shipped: for previews, and for tests."""
 
 from typing import Any
 
 CODE = "def area(w, h):\n    return w * h\n"
 DIFF = "--- a/geo.py\n+++ b/geo.py\n@@ -1 +1 @@\n-PI = 3\n+PI = 3.14159\n"
-LOG = "$ bundle exec rspec\nERROR: could not find gem 'rails'\nJob failed: exit code 1\n"
 
 #: By input name: prompts that share a name mean the same by it.
-SAMPLE: dict[str, Any] = {
+SAMPLES: dict[str, Any] = {
     "agent_scratchpad": [
         {
             "thought": "read it",

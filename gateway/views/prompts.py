@@ -12,7 +12,7 @@ from gateway.requests import GatewayRequest
 from gateway.routing.line import Lane
 from gateway.schemas.prompts import ModelMetadata, PromptRequest
 from gateway.views.caller_models import model_of_metadata
-from gateway.views.responses import json_response, raw_stream
+from gateway.views.responses import json_response, raw_stream, raw_whole
 from prompts.errors import PromptMissing, VersionConstraintInvalid, VersionUnsatisfied
 from prompts.registry import PromptRegistry, variants_for
 from selfhosted_models.families import family_of_wire_name
@@ -48,9 +48,10 @@ async def run_prompt(
     )
     fill, lane = with_inputs(payload.inputs), _lane(wire_prompt)
     question = Question(runtime.fleet, exchange, decision.require(), fill, lane)
-    if payload.stream:
+    if payload.stream and not question.has_contract:
         return raw_stream(await question.stream())
-    return json_response((await question.fetch()).text)
+    text = (await question.fetch()).text
+    return raw_whole(text) if payload.stream else json_response(text)
 
 
 def _find(

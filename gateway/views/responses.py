@@ -9,6 +9,8 @@ from django.http import HttpResponse
 from gateway.answers import TextStream
 from gateway.requests import StreamedAnswer
 
+RAW_FORMAT = "text/event-stream; charset=utf-8"
+
 
 def json_response(document: Any) -> HttpResponse:
     return HttpResponse(orjson.dumps(document), content_type="application/json")
@@ -26,4 +28,9 @@ def raw_stream(stream: TextStream, texts: AsyncIterable[str] | None = None) -> S
         async for text in texts or stream:
             yield text.encode()
 
-    return StreamedAnswer(parts(), stream.aclose, "text/event-stream; charset=utf-8")
+    return StreamedAnswer(parts(), stream.aclose, RAW_FORMAT)
+
+
+def raw_whole(text: str) -> HttpResponse:
+    """The raw format of an answer that could only be sent whole."""
+    return HttpResponse(text, content_type=RAW_FORMAT, headers={"Cache-Control": "no-store"})

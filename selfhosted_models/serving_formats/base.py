@@ -69,6 +69,16 @@ class Usage:
     input_tokens: int | None = None
     output_tokens: int | None = None
 
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            _sum(self.input_tokens, other.input_tokens),
+            _sum(self.output_tokens, other.output_tokens),
+        )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one + (other or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class CompletionChunk:

@@ -196,6 +196,40 @@ def test_bad_metadata_is_told_with_its_place(
     assert (item["type"], item["loc"]) == (kind, ["body", "model_metadata", *place])
 
 
+REVIEWERS = "/v1/prompts/suggested_reviewers"
+RANKED = '{"reviewers": [{"username": "dana", "reason": "She wrote it."}]}'
+
+
+def reviewers(model: Model, **changes: Any) -> dict[str, Any]:
+    inputs = {"candidates": [{"username": "dana"}], "changed_files": ["geo.py"]}
+    return {"inputs": inputs, "model_metadata": metadata(model, **changes)}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_reviewers_are_the_contracts_json(allowing: House, model: Model, stream: bool) -> None:
+    model.answers(Script(chunks=(f"Sure.\n```json\n{RANKED}\n```",)))
+
+    response = allowing.post(
+        REVIEWERS,
+        {**reviewers(model), "stream": stream},
+        token=allowing.token("suggest_reviewers"),
+    )
+
+    assert response.status_code == 200
+    assert (response.text if stream else response.json()) == RANKED
+    assert len(response.headers["x-gitlab-duo-prompt-digest"]) == 16
+
+
+def test_answer_that_breaks_the_contract_twice_is_refused(allowing: House, model: Model) -> None:
+    model.answers(Script(chunks=('{"reviewers": [{"username": "eve", "reason": "hm"}]}',)))
+
+    response = allowing.post(REVIEWERS, reviewers(model), token=allowing.token("suggest_reviewers"))
+
+    told = (response.status_code, response.json()["detail"], response.json()["code"])
+    assert told == (421, "502: Bad Gateway", "output_invalid")
+    assert len(model.asked) == 2
+
+
 def test_absent_inputs_are_missing(allowing: House, model: Model) -> None:
     (item,) = allowing.post(CHECK, {"model_metadata": metadata(model)}).json()["detail"]
 

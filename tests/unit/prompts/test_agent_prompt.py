@@ -6,15 +6,15 @@ import pytest
 
 from prompts.registry import PromptRegistry
 from prompts.render import render
+from prompts.samples import SAMPLES
 from selfhosted_models.serving_formats.base import Completion
-from tests.unit.prompts.samples import SAMPLE
 
 STEPS = (
     "Thought: read it\nAction: issue_reader\nAction Input: issue 5\nObservation: author is dana.r\n"
     "Thought: and its epic\nAction: epic_reader\nAction Input: epic 3\nObservation: due in May\n"
 )
 AGENT: dict[str, Any] = {
-    name: SAMPLE[name]
+    name: SAMPLES[name]
     for name in ("messages", "tools", "agent_scratchpad", "unavailable_resources")
 }
 MISTRAL = ["mistral-7b", "mixtral-8x7b-instruct", "mixtral-8x22b"]

@@ -10,9 +10,9 @@ from feature_config.catalogue import WIRE_PROMPTS
 from prompts.loader import LoadedPrompts
 from prompts.registry import PromptRegistry, variants_for
 from prompts.render import render
+from prompts.samples import SAMPLES
 from selfhosted_models.families import WIRE_NAMES, ModelFamily, family_of_wire_name
 from selfhosted_models.serving_formats.base import Completion
-from tests.unit.prompts.samples import SAMPLE
 
 PREFIX = "def area(w, h):\n    return "
 SUFFIX = "\n\nprint(area(2, 3))\n"
@@ -37,7 +37,7 @@ def test_all_definitions_load(shipped: LoadedPrompts) -> None:
 
 def test_all_definitions_render(registry: PromptRegistry) -> None:
     for definition in registry:
-        rendered = render(definition, SAMPLE)
+        rendered = render(definition, SAMPLES)
 
         asked = rendered.completion
         assert (asked.text is None) == bool(asked.messages), definition
@@ -177,7 +177,7 @@ def test_completion_parameters_are_those_of_the_wire(
 def test_generation_is_system_and_user_with_the_parameters_of_the_wire(
     registry: PromptRegistry, variant: str, temperature: float, max_output_tokens: int
 ) -> None:
-    asked = completion_of(registry, "code_generations", variant, **SAMPLE)
+    asked = completion_of(registry, "code_generations", variant, **SAMPLES)
 
     assert [message.role for message in asked.messages] == ["system", "user"]
     assert asked.sampling.temperature == temperature
@@ -187,7 +187,7 @@ def test_generation_is_system_and_user_with_the_parameters_of_the_wire(
 
 def test_generation_shows_instruction_and_prefix_last(registry: PromptRegistry) -> None:
     for variant in registry.variants("code_generations"):
-        asked = completion_of(registry, "code_generations", variant, **SAMPLE)
+        asked = completion_of(registry, "code_generations", variant, **SAMPLES)
 
         last = asked.text or asked.messages[-1].content
         assert "write fib" in last, variant
@@ -205,7 +205,7 @@ def test_generation_without_an_instruction_asks_for_what_comes_next(
 
 
 def test_deepseekcoder_generation_ends_with_a_response_line(registry: PromptRegistry) -> None:
-    asked = completion_of(registry, "code_generations", "deepseekcoder", **SAMPLE)
+    asked = completion_of(registry, "code_generations", "deepseekcoder", **SAMPLES)
 
     assert asked.messages[-1].content.endswith("\n### Response:")
 

@@ -99,6 +99,37 @@ def test_too_much_text_is_refused(kind: InputType, value: Any) -> None:
         check_input(spec(kind, max_chars=4), value)
 
 
+@pytest.mark.parametrize("value", [1, 20, "1", "20"], ids=repr)
+def test_whole_number_may_come_as_text(value: Any) -> None:
+    assert check_input(spec(InputType.INTEGER, max_value=20), value) == int(value)
+
+
+def test_integer_that_is_null_has_its_default() -> None:
+    assert check_input(spec(InputType.INTEGER, default=3), None) == 3
+
+
+@pytest.mark.parametrize(
+    "value", [0, 21, -1, "0", "21", "-1", "", "three", 2.5, True, None, [3], "9" * 500], ids=repr
+)
+def test_what_is_no_number_within_the_limit_is_refused(value: Any) -> None:
+    with pytest.raises(InputInvalid, match="'given' must be a whole number from 1 to 20"):
+        check_input(spec(InputType.INTEGER, max_value=20), value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (InputType.STRING, "ELF\0\1"),
+        (InputType.LIST, ["a", {"b": "\0"}]),
+        (InputType.OBJECT, {"\0": 1}),
+        (InputType.MESSAGES, [{"role": "user", "content": "\0"}]),
+    ],
+)
+def test_binary_data_is_refused(kind: InputType, value: Any) -> None:
+    with pytest.raises(InputInvalid, match="Input 'given' holds a NUL character"):
+        check_input(spec(kind), value)
+
+
 def test_too_many_items_are_refused() -> None:
     with pytest.raises(InputInvalid, match="has 3 items, more than 2"):
         check_input(spec(InputType.LIST, max_items=2), ["a", "b", "c"])

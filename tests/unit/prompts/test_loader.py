@@ -11,6 +11,7 @@ WriteFiles = Callable[[Mapping[str, str]], Path]
 
 FILE = "duo_chat/general/1.0.0.yml"
 HEAD = "title: T\nparameters: {max_output_tokens: 8}\n"
+JSON = HEAD + "text: hi\noutput: json\nanswer:\n"
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ HEAD = "title: T\nparameters: {max_output_tokens: 8}\n"
         (HEAD + "text: 7\n", 3, "text: must be text"),
         (HEAD + "text: hi\ninputs:\n  a: {type: number}\n", 5, "inputs.a.type: must be one of"),
         (HEAD + "text: hi\ninputs:\n  a: {max_chars: 0}\n", 5, "whole number above 0"),
-        (HEAD + "text: hi\ninputs:\n  a: {max_items: 3}\n", 5, "text has no items"),
+        (HEAD + "text: hi\ninputs:\n  a: {max_items: 3}\n", 5, "of type string has no items"),
         (HEAD + "text: hi\ninputs:\n  a: {default: [x]}\n", 5, "must be of type string"),
         (HEAD + "text: hi\ninputs:\n  a: {required: true, default: x}\n", 5, "needs no default"),
         (HEAD + "text: hi\ninputs:\n  a: {required: maybe}\n", 5, "must be true or false"),
@@ -44,6 +45,17 @@ HEAD = "title: T\nparameters: {max_output_tokens: 8}\n"
         (HEAD + "messages:\n  - {role: user, template: no.jinja}\n", 4, "does not exist"),
         (HEAD + "messages:\n  - {from: talk}\n", 4, "an input of type messages"),
         (HEAD + "messages: hi\n", 3, "must be a list"),
+        (HEAD + "text: hi\ninputs:\n  a: {type: integer}\n", 5, "needs a default"),
+        (HEAD + "text: hi\ninputs:\n  a: {type: integer, max_chars: 3}\n", 5, "no characters"),
+        (HEAD + "text: hi\ninputs:\n  a: {type: integer, default: 9, max_value: 8}\n", 5, "1 to 8"),
+        (HEAD + "text: hi\ninputs:\n  a: {max_value: 8}\n", 5, "only an integer"),
+        (HEAD + "text: hi\noutput: json\n", 1, "'answer' is missing"),
+        (HEAD + "text: hi\nanswer: {schema: {}}\n", 4, "only an output of json has one"),
+        (JSON + "  tag: t\n", 6, "'schema' is missing"),
+        (JSON + "  schema: {type: poem}\n", 6, "answer.schema.type: is not a JSON Schema"),
+        (JSON + "  schema: {$ref: 'http://127.0.0.1:9/'}\n", 6, "references are not followed"),
+        (JSON + "  schema: {}\n  rule: best_guess\n", 7, "must be one of known_reviewers, "),
+        (JSON + "  schema: {}\n  begun_with: kind\n", 7, "a key that the schema requires"),
         (HEAD + "text: hi\noutput: poem\n", 4, "must be one of text, code, json, react"),
         (HEAD + "text: hi\nbudget_tokens: soon\n", 4, "must be"),
         (HEAD + "text: hi\ncontrol_tokens: ['a b']\n", 4, "no white space"),

@@ -25,7 +25,7 @@ def test_inputs_lists_objects_and_prefill_are_filled_in(define: DefineOne) -> No
           - {role: user, content: "{{ libraries | join(', ') }} / {{ item.name }} / {{ tone }}"}
           - {role: assistant, content: "{% if item.name %}```json{% endif %}"}
         parameters: {max_output_tokens: 8, top_p: 0.5}
-        output: json
+        output: text
     """)
 
     rendered = render(definition, {"libraries": ["a", "b"], "item": {"name": "N"}, "other": 1})
