@@ -59,7 +59,8 @@ class Application:
     """
 
     def __init__(self, start: Any = None) -> None:
-        self._start = start or (lambda: Runtime.start(runtime_settings()))
+        self.listens_on: list[tuple[str, int]] = []
+        self._start = start or (lambda: Runtime.start(runtime_settings(), self.listens_on))
         self._gateway: GatewayHandler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from gateway import keyfiles
 from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.own_listeners import Place, named_places, resolve_places
 from gateway.routing.errors import ServerStopping
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
@@ -56,6 +57,7 @@ class RuntimeSettings:
     own_keys: OwnKeys
     encryption_keys: tuple[str, ...]
     configuration_poll_s: float
+    database_url: str = ""
     redis_url: str = ""
     limits: Limits = Limits()
     drain_s: float = 25.0
@@ -71,6 +73,7 @@ def runtime_settings() -> RuntimeSettings:
         own_keys=own_keys_from_settings(),
         encryption_keys=tuple(settings.ENCRYPTION_KEYS),
         configuration_poll_s=settings.CONFIGURATION_POLL_S,
+        database_url=settings.DATABASE_URL,
         redis_url=settings.REDIS_URL,
         drain_s=settings.DRAIN_S,
         limits=Limits(
@@ -121,15 +124,22 @@ class Runtime:
     )
 
     @classmethod
-    async def start(cls, options: RuntimeSettings) -> "Runtime":
-        """Return a runtime that serves, with the configuration read once if that is possible."""
+    async def start(cls, options: RuntimeSettings, listens_on: Iterable[Place] = ()) -> "Runtime":
+        """Return a runtime that serves, with the configuration read once if that is possible.
+
+        Args:
+            options: What the settings say.
+            listens_on: Address and port of each socket of this worker.
+        """
+        own = named_places((options.database_url, options.redis_url))
+        policy = options.url_policy.sparing(await resolve_places([*own, *listens_on]))
         prompts = shipped_prompts().registry
         issuer_hosts = [source.url.host for source in options.issuers]
         # URLs given in the environment skip the allow-list, never the deny-list.
-        issuer_door = OutboundDoor(options.url_policy.trusting(issuer_hosts))
+        issuer_door = OutboundDoor(policy.trusting(issuer_hosts))
         issuer_keys = IssuerKeys(options.issuers, issuer_door, time.monotonic)
         fleet = Fleet(
-            OutboundDoor(options.url_policy),
+            OutboundDoor(policy),
             options.limits,
             is_leasing=bool(options.redis_url),
         )

@@ -37,6 +37,7 @@ class GatewayWorker(UvicornWorker):  # type: ignore[misc]
     async def _serve(self) -> None:
         """As the base class does, with our server."""
         self.config.app = self.wsgi
+        self.wsgi.listens_on = [listener.getsockname()[:2] for listener in self.sockets]
         server = DrainingServer(self.config, self.wsgi.drain)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)

@@ -7,7 +7,10 @@ where the socket is opened (`selfhosted_models.outbound`); this module is pure.
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -161,11 +164,14 @@ class UrlPolicy:
     """
 
     def __init__(
-        self, allowed_cidrs: Iterable[str] = (), allowed_hosts: Iterable[str] = ()
+        self,
+        allowed_cidrs: Iterable[str] = (),
+        allowed_hosts: Iterable[str] = (),
     ) -> None:
         cidrs = tuple(allowed_cidrs) or PRIVATE_NETWORKS
         self._networks: tuple[IPNetwork, ...] = tuple(map(ipaddress.ip_network, cidrs))
         self._hosts = frozenset(host.strip("[]").lower() for host in allowed_hosts)
+        self._own_listeners: frozenset[tuple[IPAddress, int]] = frozenset()
 
     def check(self, host: str, address: str) -> None:
         """Pass if `host`, resolved to `address`, may be dialled.
@@ -199,8 +205,42 @@ class UrlPolicy:
             )
         return faces
 
+    def check_listener(self, address: str, port: int) -> None:
+        """Pass unless something of ours listens there.
+
+        Raises:
+            EndpointRefused: It does, on that address or on all addresses of this machine.
+        """
+        faces = embedded_addresses(ipaddress.ip_address(address.partition("%")[0]))
+        for own_address, own_port in self._own_listeners:
+            if port == own_port and (
+                own_address in faces or (own_address.is_unspecified and _is_of_this_machine(faces))
+            ):
+                raise EndpointRefused(
+                    f"Port {port} of {address} is this installation's own (gateway, database or "
+                    "Redis), not a model server's: correct the endpoint."
+                )
+
     def trusting(self, hosts: Iterable[str]) -> "UrlPolicy":
         """Return this policy with `hosts` allowed too: those of URLs given in the environment."""
-        widened = UrlPolicy((str(network) for network in self._networks), self._hosts)
-        widened._hosts |= {host.lower() for host in hosts}
+        widened = copy(self)
+        widened._hosts = self._hosts | {host.lower() for host in hosts}
         return widened
+
+    def sparing(self, own_listeners: Iterable[tuple[str, int]]) -> "UrlPolicy":
+        """Return this policy with these places of ours, address and port, never dialled."""
+        narrowed = copy(self)
+        narrowed._own_listeners = self._own_listeners | {
+            (ipaddress.ip_address(address), port) for address, port in own_listeners
+        }
+        return narrowed
+
+
+def _is_of_this_machine(faces: Iterable[IPAddress]) -> bool:
+    """Tell whether one of the addresses is an interface's: only those can be bound."""
+    for face in faces:
+        family = socket.AF_INET6 if face.version == 6 else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as trial, suppress(OSError):
+            trial.bind((str(face), 0))
+            return True
+    return False

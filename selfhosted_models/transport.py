@@ -67,6 +67,7 @@ def network_transport(policy: UrlPolicy) -> AiohttpTransport:
         """Look once more, at what is really dialled: cached names do not meet the resolver."""
         family, kind, protocol, _, place = address
         policy.check_never_dialled(place[0])
+        policy.check_listener(place[0], place[1])
         return socket.socket(family, kind, protocol)
 
     def session() -> aiohttp.ClientSession:

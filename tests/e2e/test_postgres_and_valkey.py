@@ -1,6 +1,7 @@
 """On a real PostgreSQL, with a real Valkey telling two workers that something changed."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -80,6 +81,27 @@ def test_the_database_refuses_a_cell_that_is_not_supported(
         pytest.raises(psycopg.errors.CheckViolation),
     ):
         connection.execute(insert)
+
+
+@pytest.mark.parametrize("ours", ["database", "valkey", "gateway"])
+def test_what_is_ours_is_never_dialled(
+    big_gateway: Gateway, instance: GitLab, postgres_url: str, valkey_url: str, ours: str
+) -> None:
+    urls = {"database": postgres_url, "valkey": valkey_url, "gateway": big_gateway.url}
+    name = f"our-{ours}"
+    deployment = {
+        "name": name,
+        "family": "codegemma-7b-it",
+        "serving_format": "openai_text",
+        "endpoints": [f"http://127.0.0.1:{urlsplit(urls[ours]).port}/v1"],
+        "model_identifier": "codegemma",
+    }
+    big_gateway.apply([deployment], {"code_completions": [name]}, workers=2)
+
+    answer = _complete(big_gateway, instance)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "endpoint_refused")
+    assert "this installation's own" in answer.json()["detail"]
 
 
 def _complete(running: Gateway, instance: GitLab) -> httpx.Response:

@@ -178,7 +178,7 @@ NEVER = [
     "100.100.100.200",
     "168.63.129.16",
     "192.0.0.192",
-    "0.0.0.0",  # noqa: S104 - nothing is bound to it
+    "0.0.0.0",
     "0.1.2.3",
     "::",
     "224.0.0.1",
@@ -275,3 +275,31 @@ def test_trusted_hosts_are_dialled_and_the_rest_stays_as_it_was() -> None:
 def test_network_that_is_none_is_a_mistake_in_the_settings(cidr: str) -> None:
     with pytest.raises(ValueError, match=cidr):
         UrlPolicy([cidr])
+
+
+# --- Our own listeners ---------------------------------------------------------------------------
+
+OURS = UrlPolicy(allowed_hosts=["127.0.0.1"]).sparing([("10.0.0.5", 5432), ("0.0.0.0", 8000)])
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [("10.0.0.5", 5432), ("::ffff:10.0.0.5", 5432), ("127.0.0.1", 8000), ("127.0.0.53", 8000)],
+)
+def test_what_is_ours_is_never_dialled(address: str, port: int) -> None:
+    with pytest.raises(EndpointRefused, match="this installation's own"):
+        OURS.check_listener(address, port)
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    ("address", "port"), [("10.0.0.5", 8000), ("10.0.0.6", 5432), ("127.0.0.1", 8001)]
+)
+def test_other_places_are_nobody_s_of_ours(address: str, port: int) -> None:
+    OURS.check_listener(address, port)
+
+
+def test_trusting_hosts_keeps_what_is_ours() -> None:
+    with pytest.raises(EndpointRefused):
+        OURS.trusting(["10.0.0.5"]).check_listener("10.0.0.5", 5432)

@@ -617,7 +617,7 @@ async def test_loopback_is_dialled_once_its_host_is_listed(
 
 
 @on_sockets
-@pytest.mark.parametrize("host", ["0.0.0.0", "0x0"])  # noqa: S104 - nothing is bound to it
+@pytest.mark.parametrize("host", ["0.0.0.0", "0x0"])
 async def test_unspecified_address_is_not_dialled_even_if_listed(
     model_server: ModelServer, host: str
 ) -> None:
