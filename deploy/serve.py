@@ -8,6 +8,7 @@ Settings come from the environment; data and generated keys live in DATA_DIR.
 
 import argparse
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 GRACEFUL_TIMEOUT_S = 30
+DEFAULT_METRICS_BIND = "127.0.0.1:8082"
 KEEPALIVE_S = 75  # longer than a proxy in front keeps its side
 
 
@@ -37,16 +39,41 @@ def number_within(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def require_free_port(host: str, port: int) -> None:
+def is_free(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
-        except OSError as error:
-            sys.exit(
-                f"{host}:{port} cannot be listened on ({error.strerror}): stop what listens there, "
-                "or choose another, as in make serve PORT=8001."
-            )
+            probe.bind((host.strip("[]"), port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free_port(host: str, port: int, otherwise: str) -> None:
+    if not is_free(host, port):
+        sys.exit(f"{host}:{port} cannot be listened on: stop what listens there, or {otherwise}.")
+
+
+def metrics_bind() -> list[str]:
+    """Return gunicorn's option for the address of /metrics; none if it is switched off or taken."""
+    is_chosen = "METRICS_BIND" in os.environ
+    address = os.environ.get("METRICS_BIND", DEFAULT_METRICS_BIND)
+    if not address:
+        return []
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        sys.exit(f"METRICS_BIND is {address!r}: write it as 127.0.0.1:8082, or leave it empty.")
+    if is_chosen:
+        require_free_port(host, int(port), "choose another METRICS_BIND")
+    elif not is_free(host, int(port)):
+        print(f"==> No metrics: {address} is taken. METRICS_BIND chooses another.", flush=True)
+        os.environ["METRICS_BIND"] = ""
+        return []
+    folder = Path(os.environ.get("DATA_DIR", ROOT / "var")) / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)  # what earlier workers counted
+    folder.mkdir(parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    return [f"--bind={address}"]
 
 
 def main() -> None:
@@ -60,7 +87,9 @@ def main() -> None:
         help="worker processes (WEB_CONCURRENCY)",
     )
     args = parser.parse_args()
-    require_free_port(args.host, args.port)
+    require_free_port(args.host, args.port, "choose another, as in make serve PORT=8001")
+    os.environ["WEB_CONCURRENCY"] = str(args.workers)  # each worker takes its share of the slots
+    binds = [f"--bind={args.host}:{args.port}", *metrics_bind()]
     os.umask(0o077)  # what is made in DATA_DIR is its owner's alone
     manage("migrate", "--verbosity", "0")  # runs the system checks first
     print(
@@ -73,10 +102,11 @@ def main() -> None:
         "gateway.asgi:application",
         "--worker-class=gateway.worker.GatewayWorker",
         f"--workers={args.workers}",
-        f"--bind={args.host}:{args.port}",
+        *binds,
         f"--graceful-timeout={GRACEFUL_TIMEOUT_S}",
         f"--keep-alive={KEEPALIVE_S}",
         f"--chdir={ROOT}",
+        f"--config={ROOT / 'deploy' / 'gunicorn_conf.py'}",
         "--log-level=warning",
     ]
     os.execv(command[0], command)  # noqa: S606 - signals must reach gunicorn itself

@@ -11,6 +11,9 @@ from django.core.asgi import get_asgi_application
 #: Loads the apps; so it comes before what needs them.
 _django = get_asgi_application()
 
+from django.conf import settings  # noqa: E402
+
+from gateway import metrics  # noqa: E402
 from gateway.bodies import (  # noqa: E402
     ClientLeft,
     Message,
@@ -24,12 +27,33 @@ from gateway.handler import GatewayHandler  # noqa: E402
 from gateway.runtime import Runtime, runtime_settings  # noqa: E402
 from gateway.urls import PAGE_PREFIXES, PAGES  # noqa: E402
 
+METRICS_PORT = settings.METRICS_PORT
 MAX_PAGE_BODY_BYTES = 2_500_000  # as much as Django lets a form have
 
 
 def is_page(path: str) -> bool:
     """Tell whether Django's own handler answers `path`."""
     return path in PAGES or path.startswith(PAGE_PREFIXES)
+
+
+def _is_for_metrics(scope: Scope) -> bool:
+    """Tell whether a request came in at the port of METRICS_BIND."""
+    return bool(METRICS_PORT) and (scope.get("server") or ("", 0))[1] == METRICS_PORT
+
+
+async def _metrics(scope: Scope, send: Send) -> None:
+    is_found = scope.get("path") == "/metrics"
+    # In a thread: it reads what all workers have written.
+    body = await asyncio.to_thread(metrics.exposition) if is_found else b"Only /metrics is here."
+    content_type = metrics.CONTENT_TYPE if is_found else "text/plain; charset=utf-8"
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200 if is_found else 404,
+            "headers": [(b"content-type", content_type.encode())],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +96,8 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
+        elif _is_for_metrics(scope):
+            await _metrics(scope, send)
         elif is_page(scope.get("path", "")):
             await _page(scope, receive, send)
         elif self._gateway is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from gateway.auth import Caller
+from gateway.metrics import count_request
 from gateway.routing.errors import ServerStopping
 from prompts.render import RenderedPrompt
 from selfhosted_models.serving import Clocks
@@ -127,7 +128,18 @@ class Exchange:
         """Write the log event: after the last byte, once per request. Never holds what was said."""
         now = time.monotonic()
         subject = self.caller.subject if self.caller else ""
-        first_ms = self.first_content_at and _ms(self.first_content_at - self.started_at)
+        first_s = self.first_content_at and self.first_content_at - self.started_at
+        count_request(
+            feature=self.feature,
+            deployment=self.deployment,
+            outcome=self.outcome,
+            total_s=now - self.started_at,
+            first_content_s=first_s,
+            queued_s=self.queued_s,
+            attempts=self.attempts,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+        )
         write = log.info if self.status < 500 else log.warning
         write(
             "request.finished",
@@ -150,7 +162,7 @@ class Exchange:
             configuration=self.configuration,
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
-            first_content_ms=first_ms,
+            first_content_ms=first_s and _ms(first_s),
             total_ms=_ms(now - self.started_at),
         )
 

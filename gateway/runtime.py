@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from gateway import keyfiles
 from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
+from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.own_listeners import Place, named_places, resolve_places
 from gateway.routing.errors import ServerStopping
@@ -158,6 +159,8 @@ class Runtime:
             await leases.renew()
             leasing = keep_running("slot leases", leases.renew_when_due)
             runtime._tasks.append(asyncio.create_task(leasing))
+        sampler = Sampler(fleet, runtime.quotas)
+        runtime._tasks.append(asyncio.create_task(keep_running("metrics", sampler.sample)))
         runtime._tasks.append(asyncio.create_task(issuer_keys.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
         return runtime

@@ -52,6 +52,9 @@ GATEWAY_MODEL_METADATA = env.str("GATEWAY_MODEL_METADATA", default="registered")
 CLOUD_CONNECTOR_SERVICE_NAME = env.str("CLOUD_CONNECTOR_SERVICE_NAME", default="gitlab-ai-gateway")
 UPSTREAM_ALLOWED_CIDRS: list[str] = env.list("UPSTREAM_ALLOWED_CIDRS", default=[])
 UPSTREAM_ALLOWED_HOSTS: list[str] = env.list("UPSTREAM_ALLOWED_HOSTS", default=[])
+#: Bound by deploy/serve.py beside the gateway's own address; only /metrics is served there.
+METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1:8082")
+METRICS_PORT = as_count(METRICS_BIND.rpartition(":")[2] or "0")
 CONFIGURATION_POLL_S = as_number(env.str("CONFIGURATION_POLL_S", default="2"))
 
 # --- Limits (gateway/routing/limits.py says what they mean) ---------------------------------------

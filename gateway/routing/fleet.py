@@ -34,6 +34,7 @@ class Fleet:
         wall_clock: Seconds since 1970, for what people read.
         is_leasing: Whether slots are leased from Redis, so that a line begins without any.
         slots_wanted: Set when a request has to wait.
+        endpoints: What is known of each, by deployment and URL.
         lines: By deployment.
     """
 
@@ -41,7 +42,7 @@ class Fleet:
     limits: Limits = Limits()
     now: Callable[[], float] = _loop_time
     wall_clock: Callable[[], float] = time.time
-    _endpoints: dict[tuple[str, str], EndpointState] = field(default_factory=dict)
+    endpoints: dict[tuple[str, str], EndpointState] = field(default_factory=dict)
     is_leasing: bool = False
     slots_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     lines: dict[str, Line] = field(default_factory=dict)
@@ -49,10 +50,10 @@ class Fleet:
     def state_of(self, deployment: str, endpoint: Endpoint) -> EndpointState:
         """Return what is known of `endpoint`; it begins when it is first asked for."""
         key = (deployment, endpoint.url)
-        found = self._endpoints.get(key)
+        found = self.endpoints.get(key)
         if found is None:
             self._forget_idle()
-            found = self._endpoints[key] = EndpointState(
+            found = self.endpoints[key] = EndpointState(
                 self.limits.breaker_failures, self.now, self.wall_clock
             )
         return found
@@ -114,16 +115,16 @@ class Fleet:
         for name, line in list(self.lines.items()):
             if name not in kept and line.is_idle:
                 del self.lines[name]
-        for key, state in list(self._endpoints.items()):
+        for key, state in list(self.endpoints.items()):
             if key not in urls and not state.in_flight:
-                del self._endpoints[key]
+                del self.endpoints[key]
 
     def _forget_idle(self) -> None:
         """Make room for one more server that callers brought."""
-        if len(self._endpoints) >= MAX_REMEMBERED:
-            idle = (key for key, state in self._endpoints.items() if not state.in_flight)
+        if len(self.endpoints) >= MAX_REMEMBERED:
+            idle = (key for key, state in self.endpoints.items() if not state.in_flight)
             if (oldest := next(idle, None)) is not None:
-                del self._endpoints[oldest]
+                del self.endpoints[oldest]
         if len(self.lines) >= MAX_REMEMBERED:
             empty = (name for name, line in self.lines.items() if line.is_idle)
             if (first := next(empty, None)) is not None:

@@ -1,0 +1,152 @@
+"""What Prometheus is told, on a port of its own (METRICS_BIND). No label is a caller's to choose.
+
+Counters are written as requests end; gauges are sampled once a second from what the worker holds,
+so neither costs a request anything to speak of. Several workers share what they count through
+files (`PROMETHEUS_MULTIPROC_DIR`, set by `deploy/serve.py`); any of them answers for all.
+"""
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from gateway.routing.endpoint_state import HealthState
+from gateway.routing.fleet import Fleet
+from gateway.routing.line import Lane
+from gateway.routing.quotas import Quotas
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+SAMPLE_EVERY_S = 1.0
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_ANSWERED_BY = ("feature", "deployment")
+
+_requests = Counter(
+    "duo_requests",
+    "Requests that ended. Those whose client left have an outcome of their own.",
+    (*_ANSWERED_BY, "outcome"),
+)
+_total = Histogram(
+    "duo_request_seconds", "From first to last byte.", _ANSWERED_BY, buckets=_SECONDS
+)
+_first = Histogram(
+    "duo_first_content_seconds",
+    "From the request to the first text of its answer.",
+    _ANSWERED_BY,
+    buckets=_SECONDS,
+)
+_queued = Histogram(
+    "duo_queued_seconds", "Wait for a slot of the deployment.", _ANSWERED_BY, buckets=_SECONDS
+)
+_tokens = Counter("duo_tokens", "As the model servers counted them.", (*_ANSWERED_BY, "direction"))
+_attempts = Counter("duo_upstream_attempts", "Requests sent to model servers.", _ANSWERED_BY)
+
+_in_flight = Gauge(
+    "duo_in_flight", "Requests a deployment works on.", ("deployment",), multiprocess_mode="livesum"
+)
+_waiting = Gauge(
+    "duo_waiting",
+    "Requests waiting for a slot of a deployment.",
+    ("deployment", "lane"),
+    multiprocess_mode="livesum",
+)
+_slots = Gauge(
+    "duo_slots",
+    "Slots of a deployment that workers hold.",
+    ("deployment",),
+    multiprocess_mode="livesum",
+)
+_endpoint_down = Gauge(
+    "duo_endpoint_down",
+    "Workers to which an endpoint is down.",
+    ("deployment", "endpoint"),
+    multiprocess_mode="livesum",
+)
+_worker_in_flight = Gauge(
+    "duo_worker_in_flight", "Requests under way at all workers.", multiprocess_mode="livesum"
+)
+_loop_lag = Gauge(
+    "duo_event_loop_lag_seconds",
+    "How late the event loop of the slowest worker is.",
+    multiprocess_mode="livemax",
+)
+
+
+def count_request(
+    *,
+    feature: str,
+    deployment: str,
+    outcome: str,
+    total_s: float,
+    first_content_s: float | None,
+    queued_s: float,
+    attempts: int,
+    input_tokens: int | None,
+    output_tokens: int | None,
+) -> None:
+    """Count a request that ended."""
+    answered_by = (feature, deployment)
+    _child(_requests, *answered_by, outcome).inc()
+    _child(_total, *answered_by).observe(total_s)
+    if attempts:
+        _child(_attempts, *answered_by).inc(attempts)
+        _child(_queued, *answered_by).observe(queued_s)
+    if first_content_s is not None:
+        _child(_first, *answered_by).observe(first_content_s)
+    if input_tokens:
+        _child(_tokens, *answered_by, "input").inc(input_tokens)
+    if output_tokens:
+        _child(_tokens, *answered_by, "output").inc(output_tokens)
+
+
+@lru_cache(maxsize=4096)
+def _child(metric: Counter | Histogram, *labels: str) -> Any:
+    return metric.labels(*labels)
+
+
+class Sampler:
+    """Sets the gauges from what one worker holds.
+
+    Args:
+        fleet: The model servers.
+        quotas: What is under way.
+    """
+
+    def __init__(self, fleet: Fleet, quotas: Quotas) -> None:
+        self._fleet = fleet
+        self._quotas = quotas
+        self._due_at: float | None = None
+
+    async def sample(self) -> float:
+        """Sample once; return the seconds until the next time."""
+        now = self._fleet.now()
+        _loop_lag.set(0 if self._due_at is None else max(0.0, now - self._due_at))
+        self._due_at = now + SAMPLE_EVERY_S
+        _worker_in_flight.set(self._quotas.in_flight)
+        for name, line in self._fleet.lines.items():
+            _in_flight.labels(name).set(line.in_flight)
+            _slots.labels(name).set(line.limit)
+            for lane in Lane:
+                _waiting.labels(name, lane.name.lower()).set(line.waiting_in(lane))
+        for (name, url), state in self._fleet.endpoints.items():
+            _endpoint_down.labels(name, url).set(state.health.state is HealthState.DOWN)
+        return SAMPLE_EVERY_S
+
+
+def exposition() -> bytes:
+    """Return the metrics of all workers in Prometheus' text format; reads files."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
