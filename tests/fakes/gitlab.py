@@ -8,6 +8,7 @@ with GitLab() as gitlab:
 import asyncio
 import base64
 import functools
+import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -27,12 +28,20 @@ KEYS_PATH = "/oauth/discovery/keys"  # where GitLab has it
 Fault = Literal["error", "hang", "html", "no_keys"]
 
 
-@functools.cache
+_key_lock = threading.Lock()  # a test and the fake's own thread may want the same first key
+
+
 def rsa_key(number: int) -> rsa.RSAPrivateKey:
     """Return a key that is the same for the same number in one test process: making one is slow.
 
     The instances use 0 and up; take a negative number for a key that no instance publishes.
     """
+    with _key_lock:
+        return _make_rsa_key(number)
+
+
+@functools.cache
+def _make_rsa_key(number: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
