@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from gateway.errors import KeysUnavailable, TokenRefused
-from gateway.trusted_keys import KEY_ID, IssuerKeys, OwnKeys
+from gateway.denied_tokens import DenyList
+from gateway.errors import KeysUnavailable, RefusalsExceeded, TokenRefused
+from gateway.key_sets import KEY_ID
+from gateway.refusal_limit import RefusalLimit
+from gateway.trusted_keys import IssuerKeys, OwnKeys
 
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_LIFETIME_S = 3600
@@ -19,6 +23,8 @@ LEEWAY_S = 30
 CACHED_TOKENS = 4096
 
 REFUSED = "Forbidden by auth provider"
+#: Base64 decoders pass over other characters, so that one token would have many spellings.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 #: Header members that would let a token bring its own key, or that we would have to understand.
 _REFUSED_HEADER_MEMBERS = {"jku", "jwk", "x5u", "x5c", "crit"}
 
@@ -49,6 +55,8 @@ class _Verified:
     caller: Caller
     expires_at: float
     generation: int
+    key_id: str
+    token_id: str
 
 
 class TokenVerifier:
@@ -59,6 +67,8 @@ class TokenVerifier:
         own_keys: Keys of the gateway itself.
         service_name: Audience of every token, and issuer of our own.
         now: Wall clock, in seconds.
+        deny_list: Of the operator; holds for remembered verdicts too.
+        refusals: Of bad tokens, by address. It never bars one that was found good before.
     """
 
     def __init__(
@@ -67,49 +77,78 @@ class TokenVerifier:
         own_keys: OwnKeys,
         service_name: str,
         now: Callable[[], float],
+        *,
+        deny_list: DenyList,
+        refusals: RefusalLimit,
     ) -> None:
+        self._deny_list = deny_list
+        self._refusals = refusals
         self._issuer_keys = issuer_keys
         self._own_public = own_keys.public
         self._service_name = service_name
         self._now = now
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
-        """Return the caller the request headers prove.
+    async def authenticate(self, headers: Mapping[str, str], address: str = "") -> Caller:
+        """Return the caller the request headers prove; `address` is where they came from.
 
         Raises:
             TokenRefused: They prove none.
+            RefusalsExceeded: Too many tokens from there were refused to look at another.
             KeysUnavailable: The token's issuer is trusted and none of its keys is known yet.
         """
-        caller = await self.verify(_bearer_token(headers))
+        caller = await self.verify(_bearer_token(headers), address)
         _require_equal(headers, "X-Gitlab-Realm", caller.realm)
         _require_equal(headers, "X-Gitlab-Instance-Id", caller.instance_id)
         owner = "X-Gitlab-Global-User-Id" if caller.is_own_issued else "X-Gitlab-Instance-Id"
         _require_equal(headers, owner, caller.subject)
         return caller
 
-    async def verify(self, token: str) -> Caller:
+    async def verify(self, token: str, address: str = "") -> Caller:
         """Return the caller `token` proves; raises as `authenticate`."""
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verified.get(digest)
-        if known is not None:
-            if known.generation == self._issuer_keys.generation and self._now() < known.expires_at:
-                return known.caller
-            del self._verified[digest]
-        claims = await self._verify_signature(token)
-        _require_sane_times(claims, self._now())
-        caller = _caller_of(claims, is_own_issued=claims["iss"] == self._service_name)
-        self._verified[digest] = _Verified(
-            caller, claims["exp"] + LEEWAY_S, self._issuer_keys.generation
+        if known is None or not self._still_holds(known):
+            self._verified.pop(digest, None)
+            if self._refusals.is_reached(address):
+                raise RefusalsExceeded("Too many bad tokens came from this address: wait a second.")
+            try:
+                known = await self._verify(token)
+            except TokenRefused:
+                self._refusals.count(address)
+                raise
+            self._verified[digest] = known
+            if len(self._verified) > CACHED_TOKENS:
+                self._verified.popitem(last=False)
+        return known.caller
+
+    def _still_holds(self, known: _Verified) -> bool:
+        return (
+            known.generation == self._issuer_keys.generation
+            and self._now() < known.expires_at
+            and not self._deny_list.holds(key_id=known.key_id, token_id=known.token_id)
         )
-        if len(self._verified) > CACHED_TOKENS:
-            self._verified.popitem(last=False)
-        return caller
+
+    async def _verify(self, token: str) -> _Verified:
+        signed = await self._verify_signature(token)
+        claims = signed["payload"]
+        _require_sane_times(claims, self._now())
+        verified = _Verified(
+            caller=_caller_of(claims, is_own_issued=claims["iss"] == self._service_name),
+            expires_at=claims["exp"] + LEEWAY_S,
+            generation=self._issuer_keys.generation,
+            key_id=_text(signed["header"].get("kid")),
+            token_id=_text(claims.get("jti")),
+        )
+        if not self._still_holds(verified):
+            raise TokenRefused(REFUSED)
+        return verified
 
     async def _verify_signature(self, token: str) -> dict[str, Any]:
+        """Return header and payload; about 0.2 ms, so it stays on the event loop."""
         for key in await self._candidate_keys(token):
             try:
-                return jwt.decode(
+                return jwt.decode_complete(
                     token,
                     key,
                     algorithms=["RS256"],
@@ -160,7 +199,7 @@ def _bearer_token(headers: Mapping[str, str]) -> str:
     if headers.get("X-Gitlab-Authentication-Type") != "oidc":
         raise TokenRefused("Invalid authentication token type - only OIDC is supported")
     token = token.strip()
-    if not token.isascii() or len(token) > MAX_TOKEN_BYTES:
+    if len(token) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
         raise TokenRefused(REFUSED)
     return token
 

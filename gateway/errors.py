@@ -56,6 +56,14 @@ class TokenRefused(GatewayError):
     status = HTTPStatus.UNAUTHORIZED
 
 
+class RefusalsExceeded(GatewayError):
+    """Too many bad tokens came from one address to look at another."""
+
+    code = "refusals_exceeded"
+    retryable = True
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
 class KeysUnavailable(GatewayError):
     """No key of a trusted issuer could be fetched yet."""
 

@@ -100,7 +100,9 @@ class GatewayHandler:
         try:
             request.runtime.require_not_draining()
             if request.path_info not in PUBLIC_PATHS:
-                exchange.caller = await request.runtime.verifier.authenticate(request.headers)
+                exchange.caller = await request.runtime.verifier.authenticate(
+                    request.headers, request.client_address
+                )
                 request.turn = request.runtime.quotas.enter(exchange.user)
             # Set, not streamed: Django would refuse more than 2.5 MB, and we have our own limit.
             request._body = await read_body(request.scope, receive, max_bytes=MAX_BODY_BYTES)

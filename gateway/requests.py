@@ -18,6 +18,12 @@ class GatewayRequest(ASGIRequest):
     exchange: Exchange
     turn: Turn | None = None
 
+    @property
+    def client_address(self) -> str:
+        """Where it comes from; behind a trusted proxy, what that says. "" if nobody knows."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         """Leave the header alone: bodies are JSON, and a caller can make parsing it expensive."""
         self.content_type, self.content_params = "", {}

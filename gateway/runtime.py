@@ -17,9 +17,12 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from gateway import keyfiles
 from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
+from gateway.denied_tokens import DenyList
+from gateway.key_copies import KeyCopies
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.own_listeners import Place, named_places, resolve_places
+from gateway.refusal_limit import RefusalLimit
 from gateway.routing.errors import ServerStopping
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
@@ -58,6 +61,7 @@ class RuntimeSettings:
     own_keys: OwnKeys
     encryption_keys: tuple[str, ...]
     configuration_poll_s: float
+    data_dir: Path
     database_url: str = ""
     redis_url: str = ""
     limits: Limits = Limits()
@@ -74,6 +78,7 @@ def runtime_settings() -> RuntimeSettings:
         own_keys=own_keys_from_settings(),
         encryption_keys=tuple(settings.ENCRYPTION_KEYS),
         configuration_poll_s=settings.CONFIGURATION_POLL_S,
+        data_dir=settings.DATA_DIR,
         database_url=settings.DATABASE_URL,
         redis_url=settings.REDIS_URL,
         drain_s=settings.DRAIN_S,
@@ -138,7 +143,11 @@ class Runtime:
         issuer_hosts = [source.url.host for source in options.issuers]
         # URLs given in the environment skip the allow-list, never the deny-list.
         issuer_door = OutboundDoor(policy.trusting(issuer_hosts))
-        issuer_keys = IssuerKeys(options.issuers, issuer_door, time.monotonic)
+        copies = KeyCopies(options.data_dir / "issuer_keys", time.time)
+        issuer_keys = IssuerKeys(options.issuers, issuer_door, time.monotonic, copies)
+        issuer_keys.restore()
+        deny_list = DenyList(options.data_dir / "denied_tokens")
+        deny_list.read()
         fleet = Fleet(
             OutboundDoor(policy),
             options.limits,
@@ -150,7 +159,14 @@ class Runtime:
             fleet=fleet,
             quotas=Quotas(options.limits, time.monotonic),
             issuer_door=issuer_door,
-            verifier=TokenVerifier(issuer_keys, options.own_keys, options.service_name, time.time),
+            verifier=TokenVerifier(
+                issuer_keys,
+                options.own_keys,
+                options.service_name,
+                time.time,
+                deny_list=deny_list,
+                refusals=RefusalLimit(time.monotonic),
+            ),
             issuer_keys=issuer_keys,
         )
         await runtime.refresh_snapshot()
@@ -161,7 +177,8 @@ class Runtime:
             runtime._tasks.append(asyncio.create_task(leasing))
         sampler = Sampler(fleet, runtime.quotas)
         runtime._tasks.append(asyncio.create_task(keep_running("metrics", sampler.sample)))
-        runtime._tasks.append(asyncio.create_task(issuer_keys.keep_fresh()))
+        for upkeep in (issuer_keys, deny_list):
+            runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
         return runtime
 

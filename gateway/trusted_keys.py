@@ -2,19 +2,19 @@
 
 import asyncio
 import random
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import jwt
 import orjson
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from gateway.key_copies import KeyCopies, KeyCopy
+from gateway.key_sets import RSA_BITS, read_key_set
 from gateway.upkeep import keep_running
 from selfhosted_models.endpoints import Endpoint, parse_endpoint
 from selfhosted_models.errors import DeploymentError
@@ -26,11 +26,9 @@ log = structlog.get_logger(__name__)
 FRESH_S = 600  # refreshed in the background after this
 USABLE_S = 24 * 3600  # keys that could not be refreshed for this long are dropped
 FORCED_FETCH_EVERY_S = 30  # at most one fetch for an unknown key id per issuer
+ABSENT_S = 300  # a key id that a fetch did not find causes none again for this long
 RETRY_BOUNDS_S = (0.5, 15.0)  # back-off while an issuer has no keys at all
 MAX_DOCUMENT_BYTES = 64 * 1024
-MAX_KEYS = 16
-MIN_RSA_BITS = 2048
-KEY_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _CLOCKS = Clocks(connect_s=3, first_token_s=3, idle_s=3, total_s=3)
 
@@ -75,7 +73,10 @@ class _KeysOfOne:
     fetched_at: float = 0.0
     tried_at: float = float("-inf")
     retry_s: float = RETRY_BOUNDS_S[0]
+    #: Key id -> when a fetch did not find it. Bounded, as fetches are: ten at a time.
+    absent: dict[str, float] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_copy_due: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class IssuerKeys:
@@ -85,14 +86,20 @@ class IssuerKeys:
         sources: The issuers.
         door: Opens the connections.
         now: Monotonic clock, in seconds.
+        copies: Where they outlive a restart.
     """
 
     def __init__(
-        self, sources: Iterable[IssuerSource], door: OutboundDoor, now: Callable[[], float]
+        self,
+        sources: Iterable[IssuerSource],
+        door: OutboundDoor,
+        now: Callable[[], float],
+        copies: KeyCopies,
     ) -> None:
         self._issuers = {source.issuer: _KeysOfOne(source) for source in sources}
         self._door = door
         self._now = now
+        self._copies = copies
         self.generation = 0  # grows whenever a key may have gone: cached verdicts end with it
 
     def knows(self, issuer: str) -> bool:
@@ -101,28 +108,44 @@ class IssuerKeys:
     def has_keys(self, issuer: str) -> bool:
         return bool(self._issuers[issuer].by_id)
 
+    def restore(self) -> None:
+        """Take the keys of the copies on disk, as old as they are; blocks, so only at the start."""
+        for keys in self._issuers.values():
+            source = keys.source
+            copy = self._copies.read(source.issuer, source.url.url, max_age_s=USABLE_S)
+            if copy is not None:
+                keys.by_id, keys.fetched_at = copy.keys, self._now() - copy.age_s
+                log.info("issuer_keys.restored", issuer=source.issuer, age_s=round(copy.age_s))
+
     async def find(self, issuer: str, key_id: str) -> RSAPublicKey | None:
         """Return the key; an unknown id causes one fetch, at most every 30 s per issuer."""
         keys = self._issuers[issuer]
-        if key_id not in keys.by_id and (keys.lock.locked() or self._may_force(keys)):
+        if key_id not in keys.by_id and (keys.lock.locked() or self._may_force(keys, key_id)):
             # Shielded: who leaves does not take along the fetch that others wait for.
             await asyncio.shield(self._fetch_for(keys, key_id))
         return keys.by_id.get(key_id)
 
     async def _fetch_for(self, keys: _KeysOfOne, key_id: str) -> None:
         async with keys.lock:  # those who come while one fetches take what it found
-            if key_id not in keys.by_id and self._may_force(keys):
-                await self._refresh(keys)
+            if key_id in keys.by_id or not self._may_force(keys, key_id):
+                return
+            if await self._refresh(keys) and key_id not in keys.by_id:
+                since = keys.fetched_at - ABSENT_S
+                keys.absent = {known: at for known, at in keys.absent.items() if at > since}
+                keys.absent[key_id] = keys.fetched_at
 
-    def _may_force(self, keys: _KeysOfOne) -> bool:
-        return self._now() - keys.tried_at >= FORCED_FETCH_EVERY_S
+    def _may_force(self, keys: _KeysOfOne, key_id: str) -> bool:
+        now = self._now()
+        is_absent = now - keys.absent.get(key_id, float("-inf")) < ABSENT_S
+        return not is_absent and now - keys.tried_at >= FORCED_FETCH_EVERY_S
 
     async def keep_fresh(self) -> None:
         """Refresh for ever; cancel to stop."""
         async with asyncio.TaskGroup() as group:
             for keys in self._issuers.values():
-                step = partial(self._refresh_and_wait, keys)
-                group.create_task(keep_running(f"keys of {keys.source.issuer}", step))
+                for step in (self._refresh_and_wait, self._write_copy_when_due):
+                    name = f"keys of {keys.source.issuer}"
+                    group.create_task(keep_running(name, partial(step, keys)))
 
     async def _refresh_and_wait(self, keys: _KeysOfOne) -> float:
         """Refresh; return how long the outcome is good for."""
@@ -134,6 +157,17 @@ class IssuerKeys:
         wait_s = keys.retry_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         keys.retry_s = min(keys.retry_s * 2, RETRY_BOUNDS_S[1])
         return wait_s
+
+    async def _write_copy_when_due(self, keys: _KeysOfOne) -> float:
+        """Write what was fetched; apart from the fetch, so that no request waits for the disk."""
+        await keys.is_copy_due.wait()
+        keys.is_copy_due.clear()
+        source, copy = keys.source, KeyCopy(keys.by_id, self._now() - keys.fetched_at)
+        try:
+            await asyncio.to_thread(self._copies.write, source.issuer, source.url.url, copy)
+        except OSError as error:
+            log.warning("issuer_keys.copy_failed", issuer=source.issuer, reason=error.strerror)
+        return 0
 
     async def _refresh(self, keys: _KeysOfOne) -> bool:
         """Fetch once; tell whether it worked.
@@ -148,6 +182,7 @@ class IssuerKeys:
         else:
             self.generation += keys.by_id != found
             keys.by_id, keys.fetched_at = found, keys.tried_at
+            keys.is_copy_due.set()
             log.info("issuer_keys.fetched", issuer=keys.source.issuer, key_ids=sorted(found))
             return True
         if keys.by_id and self._now() - keys.fetched_at > USABLE_S:
@@ -181,39 +216,6 @@ class IssuerKeys:
         return orjson.loads(body)
 
 
-def read_key_set(document: Any) -> dict[str, RSAPublicKey]:
-    """Return the RSA signing keys of a JWKS by key id; unfit keys are passed over.
-
-    Raises:
-        ValueError: It is not a key set, has too many keys, or none that fits.
-    """
-    keys = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(keys, list) or len(keys) > MAX_KEYS:
-        raise ValueError(f"not a key set of at most {MAX_KEYS} keys")
-    found = {}
-    for item in keys:
-        if (key := _read_key(item)) is not None:
-            found[item["kid"]] = key
-    if not found:
-        raise ValueError("no RSA signing key of 2,048 bits or more, with a key id, in the key set")
-    return found
-
-
-def _read_key(item: Any) -> RSAPublicKey | None:
-    if not isinstance(item, dict) or item.get("kty") != "RSA":
-        return None
-    if item.get("use", "sig") != "sig" or item.get("alg", "RS256") != "RS256":
-        return None
-    if not isinstance(item.get("kid"), str) or not KEY_ID.fullmatch(item["kid"]):
-        return None
-    try:
-        key = jwt.algorithms.RSAAlgorithm.from_jwk(item)
-    except (jwt.InvalidKeyError, ValueError, TypeError):
-        return None
-    is_fit = isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS
-    return key if is_fit and isinstance(key, RSAPublicKey) else None
-
-
 @dataclass(frozen=True, slots=True)
 class OwnKeys:
     """The gateway's own two keys: one signs and verifies, the other only verifies (rotation)."""
@@ -231,7 +233,7 @@ def load_own_keys(signing_pem: str, validation_pem: str) -> OwnKeys:
     """Return the gateway's keys.
 
     Raises:
-        ValueError: A text is not an RSA private key in PEM of 2,048 bits or more.
+        ValueError: A text is not an RSA private key in PEM of 2,048 to 8,192 bits.
     """
     validation = _load_private(validation_pem) if validation_pem else None
     return OwnKeys(_load_private(signing_pem), validation)
@@ -239,6 +241,6 @@ def load_own_keys(signing_pem: str, validation_pem: str) -> OwnKeys:
 
 def _load_private(pem: str) -> RSAPrivateKey:
     key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
-    if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_RSA_BITS:
-        raise ValueError(f"not an RSA key of {MIN_RSA_BITS} bits or more")
+    if not isinstance(key, RSAPrivateKey) or key.key_size not in RSA_BITS:
+        raise ValueError(f"not an RSA key of {RSA_BITS[0]:,} to {RSA_BITS[-1]:,} bits")
     return key

@@ -114,7 +114,7 @@ class Gateway:
 
 @contextmanager
 def gateway(folder: Path, **settings: str) -> Iterator[Gateway]:
-    """Run `deploy/serve.py` on a fresh DATA_DIR below `folder` while the context lasts.
+    """Run `deploy/serve.py` on a DATA_DIR below `folder`, made if need be, while the context lasts.
 
     It may dial loopback, and takes changes within 100 ms unless `settings` say otherwise.
     """
@@ -130,7 +130,7 @@ def gateway(folder: Path, **settings: str) -> Iterator[Gateway]:
         "METRICS_BIND": f"127.0.0.1:{free_port()}",
         **settings,
     }
-    data_dir.mkdir(parents=True)
+    data_dir.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "deploy/serve.py", "--port", str(port)]
     with running(

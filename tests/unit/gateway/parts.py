@@ -5,6 +5,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,10 @@ from cryptography.fernet import Fernet
 from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
 from gateway.auth import TokenVerifier
+from gateway.denied_tokens import DenyList
+from gateway.key_copies import KeyCopies
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.refusal_limit import RefusalLimit
 from gateway.routing.fleet import Fleet
 from gateway.routing.limits import Limits
 from gateway.routing.quotas import Quotas
@@ -35,6 +39,7 @@ Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
 ENCRYPTION_KEY = Fernet.generate_key().decode()
 OWN_KEYS = OwnKeys(rsa_key(OWN_KEY))
+NOWHERE = Path("/nowhere")  # holds no files, and none can be made
 
 
 class Clock:
@@ -94,12 +99,28 @@ def verifier(
     instance: Instance | None = None,
     *,
     own_keys: OwnKeys = OWN_KEYS,
-    sources: Sequence[IssuerSource] | None = None,
     clock: Clock | None = None,
+    deny_list: DenyList | None = None,
 ) -> TokenVerifier:
     """Return a verifier that trusts `instance`; wall time is the process's (see time_machine)."""
+    keys = issuer_keys(instance, clock=clock)
+    return verifier_with(keys, own_keys=own_keys, clock=clock, deny_list=deny_list)
+
+
+def verifier_with(
+    keys: IssuerKeys,
+    *,
+    own_keys: OwnKeys = OWN_KEYS,
+    clock: Clock | None = None,
+    deny_list: DenyList | None = None,
+) -> TokenVerifier:
     return TokenVerifier(
-        issuer_keys(instance, sources=sources, clock=clock), own_keys, SERVICE_NAME, time.time
+        keys,
+        own_keys,
+        SERVICE_NAME,
+        time.time,
+        deny_list=deny_list or DenyList(NOWHERE),
+        refusals=RefusalLimit(clock or Clock()),
     )
 
 
@@ -107,11 +128,13 @@ def issuer_keys(
     instance: Instance | None = None,
     *,
     sources: Sequence[IssuerSource] | None = None,
-    clock: Clock | None = None,
+    clock: Callable[[], float] | None = None,
+    folder: Path = NOWHERE,
 ) -> IssuerKeys:
+    """Return the keys of `instance`; copies on disk are in `folder`, as old as wall time says."""
     instance = instance or Instance()
     trusted = [source(instance.issuer)] if sources is None else sources
-    return IssuerKeys(trusted, door(instance), clock or Clock())
+    return IssuerKeys(trusted, door(instance), clock or Clock(), KeyCopies(folder, time.time))
 
 
 @functools.cache
@@ -171,12 +194,13 @@ def runtime(
             own_keys=own_keys,
             encryption_keys=(ENCRYPTION_KEY,),
             configuration_poll_s=3600,
+            data_dir=NOWHERE,
         ),
         snapshot=snapshot() if serves is None else serves,
         fleet=Fleet(door(model_server)),
         quotas=Quotas(Limits(), time.monotonic),
         issuer_door=door(instance),
-        verifier=TokenVerifier(keys, own_keys, SERVICE_NAME, time.time),
+        verifier=verifier_with(keys, own_keys=own_keys),
         issuer_keys=keys,
     )
 

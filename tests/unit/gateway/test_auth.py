@@ -1,15 +1,17 @@
 """Tokens that are let in, and what is read from them. Those that are not: test_auth_forgeries."""
 
-import time
+from pathlib import Path
 
 import pytest
 import time_machine
 
 from gateway.auth import CACHED_TOKENS, Caller, TokenVerifier
-from gateway.errors import KeysUnavailable, TokenRefused
+from gateway.denied_tokens import DenyList
+from gateway.errors import KeysUnavailable, RefusalsExceeded, TokenRefused
+from gateway.refusal_limit import REFUSALS_PER_S
 from gateway.trusted_keys import OwnKeys
 from tests.fakes.gitlab import INSTANCE_ID, SERVICE_NAME, key_id, public_jwk, rsa_key
-from tests.unit.gateway.parts import OWN_KEYS, Clock, Instance, issuer_keys, verifier
+from tests.unit.gateway.parts import Clock, Instance, issuer_keys, verifier, verifier_with
 from tests.unit.gateway.signing import OWN_KEY, USER_ID, headers, mint, mint_own
 
 
@@ -186,7 +188,7 @@ async def test_verdict_is_remembered_until_the_token_expires(
 async def test_change_of_keys_drops_the_verdict() -> None:
     instance, monotonic = Instance(), Clock()
     keys = issuer_keys(instance, clock=monotonic)
-    verify, token = TokenVerifier(keys, OWN_KEYS, SERVICE_NAME, time.time).verify, mint()
+    verify, token = verifier_with(keys).verify, mint()
     await verify(token)
 
     instance.keys = [public_jwk(1)]
@@ -211,3 +213,91 @@ async def test_remembered_verdicts_are_bounded() -> None:
 
     assert len(verdicts) == CACHED_TOKENS
     assert oldest not in verdicts
+
+
+# --- The operator's deny-list --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [f"kid {key_id(0)}", "jti stolen"])
+async def test_denied_token_is_refused_though_it_was_good(tmp_path: Path, line: str) -> None:
+    deny_list = DenyList(tmp_path / "denied_tokens")
+    verify, token = verifier(deny_list=deny_list).verify, mint(jti="stolen")
+    assert await verify(token)
+
+    (tmp_path / "denied_tokens").write_text(line)
+    deny_list.read()
+
+    with pytest.raises(TokenRefused, match="^Forbidden by auth provider$"):
+        await verify(token)
+    with pytest.raises(TokenRefused, match="^Forbidden by auth provider$"):
+        await verifier(deny_list=deny_list).verify(token)
+
+
+async def test_denied_own_token_is_refused(tmp_path: Path) -> None:
+    deny_list = DenyList(tmp_path / "denied_tokens")
+    (tmp_path / "denied_tokens").write_text("jti stolen")
+    deny_list.read()
+    verify = verifier(deny_list=deny_list).verify
+
+    assert await verify(mint_own(jti="another"))
+    with pytest.raises(TokenRefused):
+        await verify(mint_own(jti="stolen"))
+
+
+async def test_token_that_is_denied_no_more_is_good_again(tmp_path: Path) -> None:
+    deny_list, listed = DenyList(tmp_path / "denied_tokens"), tmp_path / "denied_tokens"
+    listed.write_text("jti mistaken")
+    deny_list.read()
+    verify = verifier(deny_list=deny_list).verify
+    with pytest.raises(TokenRefused):
+        await verify(mint(jti="mistaken"))
+
+    listed.unlink()
+    deny_list.read()
+
+    assert await verify(mint(jti="mistaken"))
+
+
+# --- Floods of bad tokens ------------------------------------------------------------------------
+
+
+async def refuse(verifies: TokenVerifier, times: int, address: str) -> None:
+    for _ in range(times):
+        with pytest.raises(TokenRefused):
+            await verifies.verify("a.b.c", address)
+
+
+async def test_flood_from_an_address_is_told_to_wait() -> None:
+    verifies = verifier()
+    await refuse(verifies, REFUSALS_PER_S, "10.0.0.7")
+
+    with pytest.raises(RefusalsExceeded, match="wait a second"):
+        await verifies.verify("a.b.c", "10.0.0.7")
+    with pytest.raises(RefusalsExceeded):
+        await verifies.verify(mint(), "10.0.0.7")
+
+
+async def test_flood_never_bars_a_token_that_was_good_before() -> None:
+    verifies, token = verifier(), mint()
+    first = await verifies.verify(token, "10.0.0.7")
+
+    await refuse(verifies, REFUSALS_PER_S, "10.0.0.7")
+
+    assert await verifies.verify(token, "10.0.0.7") is first
+
+
+async def test_flood_bars_nobody_elsewhere_and_soon_nobody_at_all() -> None:
+    clock = Clock()
+    verifies = verifier(clock=clock)
+    await refuse(verifies, REFUSALS_PER_S, "10.0.0.7")
+
+    assert await verifies.verify(mint(jti="elsewhere"), "10.0.0.8")
+    clock.now += 1 / REFUSALS_PER_S
+    assert await verifies.verify(mint(jti="later"), "10.0.0.7")
+
+
+async def test_good_tokens_are_not_counted() -> None:
+    verifies = verifier()
+
+    for number in range(3 * REFUSALS_PER_S):
+        await verifies.verify(mint_own(jti=str(number)), "10.0.0.7")

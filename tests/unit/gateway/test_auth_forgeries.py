@@ -19,13 +19,21 @@ from gateway.auth import (
     MAX_LIFETIME_S,
     MAX_TOKEN_BYTES,
     REFUSED,
-    TokenVerifier,
 )
 from gateway.errors import TokenRefused
+from gateway.key_copies import KeyCopies
 from gateway.trusted_keys import IssuerKeys
 from tests.fakes.gitlab import INSTANCE_ID, SERVICE_NAME, key_id, public_jwk, rsa_key
 from tests.unit.gateway.conftest import NOW
-from tests.unit.gateway.parts import OWN_KEYS, Clock, Instance, door, source, verifier
+from tests.unit.gateway.parts import (
+    NOWHERE,
+    Clock,
+    Instance,
+    door,
+    source,
+    verifier,
+    verifier_with,
+)
 from tests.unit.gateway.signing import (
     ISSUER,
     OWN_KEY,
@@ -126,6 +134,12 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "huge and good": lambda: mint(padding="x" * MAX_TOKEN_BYTES),
     "beyond ASCII": lambda: mint() + "\u0131",
     "two tokens": lambda: f"{mint()},{mint()}",
+    "token and an empty header": lambda: f"{mint()},",
+    "characters that decoders pass over": lambda: f"{mint()},,,,",
+    "a line end within": lambda: mint().replace(".", ".\n\n\n\n", 1),
+    "padding": lambda: f"{mint()}====",
+    "id of a wrong type": lambda: mint(jti=7),
+    "subject of a wrong type": lambda: mint(sub=["inst-7f3a"]),
 }
 
 
@@ -144,8 +158,9 @@ async def test_issuers_cannot_sign_for_each_other() -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         return await by_host[request.url.host](request)
 
-    keys = IssuerKeys([source(), source(OTHER)], door(answer), Clock())
-    verify = TokenVerifier(keys, OWN_KEYS, SERVICE_NAME, time.time).verify
+    copies = KeyCopies(NOWHERE, time.time)
+    keys = IssuerKeys([source(), source(OTHER)], door(answer), Clock(), copies)
+    verify = verifier_with(keys).verify
     same_id = {"kid": key_id(0)}
 
     assert await verify(mint(1, iss=OTHER, header=same_id))

@@ -42,6 +42,7 @@ Told = tuple[int, dict[str, str]]
 #: Error, then status and headers as the code paths, the prompts' and OpenAI's tell it.
 TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (errors.TokenRefused("no"), (401, TOKEN), (401, TOKEN), (401, TOKEN)),
+    (errors.RefusalsExceeded("wait"), (429, AGAIN), (429, AGAIN), (429, AGAIN)),
     (errors.KeysUnavailable("wait"), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
     (errors.ScopeDenied("no"), (403, NONE), (403, NONE), (403, NONE)),
     (errors.HeaderMissing("no"), (400, NONE), (400, NONE), (400, NONE)),

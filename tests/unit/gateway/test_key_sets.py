@@ -1,5 +1,6 @@
 """Which keys are fit: of a key set, and of the gateway's own."""
 
+import base64
 from typing import Any
 
 import jwt
@@ -7,7 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.trusted_keys import MAX_KEYS, load_own_keys, read_key_set
+from gateway.key_sets import MAX_KEYS, key_set_of, read_key_set
+from gateway.trusted_keys import load_own_keys
 from tests.fakes.gitlab import key_id, public_jwk, rsa_key
 from tests.unit.gateway.signing import weak_key
 
@@ -21,6 +23,11 @@ def pem_of(key: Any) -> str:
     return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
+def encoded_number(number: int) -> str:
+    data = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 UNFIT: dict[str, Any] = {
     "elliptic curve": {"kty": "EC", "kid": "odd", "crv": "P-256", "x": "AA", "y": "AA"},
     "shared secret": {"kty": "oct", "kid": "odd", "k": "AAAA"},
@@ -30,6 +37,7 @@ UNFIT: dict[str, Any] = {
     "key id of a wrong type": {**public_jwk(1), "kid": 7},
     "key id with a space": {**public_jwk(1), "kid": "a key"},
     "1024 bits": jwk_of(weak_key().public_key()),
+    "8200 bits": {**public_jwk(1), "n": encoded_number((1 << 8200) - 1)},
     "private": jwk_of(rsa_key(1)),
     "no modulus": {"kty": "RSA", "kid": "odd", "e": "AQAB"},
     "modulus of a wrong type": {"kty": "RSA", "kid": "odd", "e": "AQAB", "n": 7},
@@ -50,7 +58,7 @@ def test_unfit_key_is_passed_over(unfit: Any) -> None:
 
 
 def test_set_of_nothing_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="no RSA signing key of 2,048 bits or more"):
+    with pytest.raises(ValueError, match="no RSA signing key of 2,048 to 8,192 bits"):
         read_key_set({"keys": [UNFIT["1024 bits"]]})
 
 
@@ -65,6 +73,12 @@ def test_more_keys_than_allowed_are_refused() -> None:
 
     with pytest.raises(ValueError, match=f"at most {MAX_KEYS} keys"):
         read_key_set({"keys": keys})
+
+
+def test_set_that_is_written_down_is_read_as_it_was() -> None:
+    keys = {key_id(number): rsa_key(number).public_key() for number in (0, 1)}
+
+    assert read_key_set(key_set_of(keys)) == keys
 
 
 def test_own_keys_are_read_from_pem_with_line_ends_written_out() -> None:

@@ -1,13 +1,16 @@
 import asyncio
+import time
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway.key_copies import KeyCopies
+from gateway.key_sets import MAX_KEYS
 from gateway.trusted_keys import (
+    ABSENT_S,
     FORCED_FETCH_EVERY_S,
     FRESH_S,
-    MAX_KEYS,
     USABLE_S,
     IssuerKeys,
     IssuerSource,
@@ -17,7 +20,7 @@ from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
 from tests.fakes.gitlab import key_id, public_jwk, rsa_key
 from tests.unit.gateway import virtual_time
-from tests.unit.gateway.parts import Clock, Instance, door, issuer_keys, source
+from tests.unit.gateway.parts import NOWHERE, Clock, Instance, door, issuer_keys, source
 from tests.unit.gateway.signing import ISSUER
 
 FAULTS: dict[str, Any] = {
@@ -134,15 +137,77 @@ async def test_flood_of_unknown_key_ids_causes_one_fetch() -> None:
     assert instance.fetches == 1
 
 
-async def test_unknown_key_id_may_cause_a_fetch_again_after_30_seconds() -> None:
+async def test_another_unknown_key_id_may_cause_a_fetch_again_after_30_seconds() -> None:
     instance, clock = Instance(), Clock()
     keys = issuer_keys(instance, clock=clock)
     await keys.find(ISSUER, "bad")
 
     clock.now += FORCED_FETCH_EVERY_S
-    await keys.find(ISSUER, "bad")
+    await keys.find(ISSUER, "worse")
 
     assert instance.fetches == 2
+
+
+async def test_key_id_that_was_not_found_causes_no_fetch_for_five_minutes() -> None:
+    instance, clock = Instance(), Clock()
+    keys = issuer_keys(instance, clock=clock)
+    fetches = []
+
+    for wait_s in (0, FORCED_FETCH_EVERY_S, ABSENT_S - FORCED_FETCH_EVERY_S - 1, 1):
+        clock.now += wait_s
+        await keys.find(ISSUER, "bad")
+        fetches.append(instance.fetches)
+
+    assert fetches == [1, 1, 1, 2]
+
+
+async def test_key_id_that_a_failed_fetch_did_not_find_may_cause_the_next() -> None:
+    instance, clock = Instance(), Clock()
+    keys = issuer_keys(instance, clock=clock)
+    instance.fault = httpx.ConnectError("refused")
+    await keys.find(ISSUER, key_id(0))
+
+    instance.fault = None
+    clock.now += FORCED_FETCH_EVERY_S
+
+    assert await keys.find(ISSUER, key_id(0)) is not None
+
+
+async def test_key_id_that_was_not_found_is_once_another_has_brought_it() -> None:
+    instance, clock = Instance(), Clock()
+    keys = issuer_keys(instance, clock=clock)
+    await keys.find(ISSUER, key_id(1))
+
+    instance.keys.append(public_jwk(1))
+    clock.now += FORCED_FETCH_EVERY_S
+    await keys.find(ISSUER, "bad")
+
+    assert await keys.find(ISSUER, key_id(1)) == rsa_key(1).public_key()
+
+
+async def test_key_ids_that_were_not_found_are_forgotten_in_the_end() -> None:
+    clock = Clock()
+    keys = issuer_keys(clock=clock)
+
+    for number in range(100):
+        await keys.find(ISSUER, f"bad-{number}")
+        clock.now += FORCED_FETCH_EVERY_S
+
+    assert len(keys._issuers[ISSUER].absent) == ABSENT_S / FORCED_FETCH_EVERY_S
+
+
+def test_issuer_that_never_answers_is_given_three_seconds() -> None:
+    async def never(_request: httpx.Request) -> httpx.Response:
+        return await asyncio.Future()
+
+    async def seconds() -> float:
+        loop = asyncio.get_running_loop()
+        copies = KeyCopies(NOWHERE, time.time)
+        keys, began = IssuerKeys([source()], door(never), loop.time, copies), loop.time()
+        assert await keys.find(ISSUER, key_id(0)) is None
+        return loop.time() - began
+
+    assert virtual_time.run(seconds()) == pytest.approx(3, abs=0.5)
 
 
 async def test_rotation_is_noticed_by_the_new_key_id() -> None:
@@ -247,7 +312,7 @@ async def test_generation_grows_only_when_the_keys_change() -> None:
 
     for published in ([0], [0], [0, 1], [1]):
         instance.keys = [*map(public_jwk, published)]
-        clock.now += FORCED_FETCH_EVERY_S
+        clock.now += ABSENT_S
         await keys.find(ISSUER, "bad")
         grown.append(keys.generation)
 
@@ -278,7 +343,7 @@ def test_keys_are_refreshed_every_ten_minutes() -> None:
 
     async def keep_for(seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        keys = IssuerKeys([source()], door(instance), loop.time)
+        keys = issuer_keys(instance, clock=loop.time)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(keys.keep_fresh(), seconds)
 
@@ -293,7 +358,7 @@ def test_failing_issuer_is_asked_again_ever_more_slowly() -> None:
 
     async def keep_for(seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        keys = IssuerKeys([source()], door(instance), loop.time)
+        keys = issuer_keys(instance, clock=loop.time)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(keys.keep_fresh(), seconds)
 
