@@ -8,6 +8,7 @@ from gateway.schemas.code import PromptMessage, WireModel
 from selfhosted_models.families import family_of_wire_name
 
 Text100 = Annotated[str, StringConstraints(max_length=100)]
+StopText = Annotated[str, StringConstraints(max_length=225)]
 ChatText = Annotated[str, StringConstraints(max_length=400_000)]
 
 #: A vendor's models, accepted because callers may name them; the choice made here answers.
@@ -30,10 +31,21 @@ class ChatMetadata(WireModel):
     version: Text100
 
 
+class ChatParams(WireModel):
+    """How to sample. Read for a vendor's model only, as the wire contract has it."""
+
+    stop_sequences: (
+        Annotated[list[StopText], Field(min_length=1, max_length=10, fail_fast=True)] | None
+    ) = None
+    temperature: Annotated[float, Field(ge=0, le=1)] = 0.2
+    max_tokens_to_sample: Annotated[int, Field(ge=1, le=8192)] = 8192
+
+
 class ChatPayload(WireModel):
     content: ChatText | Annotated[list[PromptMessage], Field(min_length=1, max_length=100)]
     provider: Literal["anthropic", "litellm"] | None = None
     model: str = "claude-2.0"
+    params: ChatParams | None = None
     model_endpoint: str | None = None
     model_api_key: str | None = None
     model_identifier: str | None = None

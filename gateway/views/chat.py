@@ -1,6 +1,7 @@
 """Legacy chat: the caller has written the prompt itself."""
 
 import time
+from dataclasses import replace
 
 from django.http.response import HttpResponseBase
 from ninja import Body, Router
@@ -15,7 +16,7 @@ from gateway.routing.line import Lane
 from gateway.schemas.chat import ChatPayload, ChatRequest
 from gateway.views.direct import chat_sampling
 from gateway.views.responses import json_response, raw_stream
-from selfhosted_models.serving_formats.base import Completion, Message
+from selfhosted_models.serving_formats.base import Completion, Message, Sampling
 
 router = Router(tags=["chat"])
 
@@ -53,7 +54,7 @@ async def chat(
         caller_model=_caller_model(asked),
         policy=runtime.options.model_metadata,
     )
-    completion = Completion(chat_sampling(asked.model), messages=_messages(asked))
+    completion = Completion(_sampling(asked), messages=_messages(asked))
     question = Question(
         runtime.fleet, exchange, decision.require(), as_given(completion), Lane.CHAT
     )
@@ -79,6 +80,19 @@ def _caller_model(asked: ChatPayload) -> CallerModel | None:
         identifier=asked.model_identifier or "",
         provider=DEFAULT_DIALECT,
         loc=("body", "prompt_components", 0, "payload", "model_endpoint"),
+    )
+
+
+def _sampling(asked: ChatPayload) -> Sampling:
+    """Return what the wire fixes, or for a vendor's model what the caller wishes within that."""
+    ours, params = chat_sampling(asked.model), asked.params
+    if asked.provider == "litellm" or params is None:
+        return ours
+    return replace(
+        ours,
+        max_output_tokens=min(params.max_tokens_to_sample, ours.max_output_tokens),
+        temperature=params.temperature,
+        stop=(*ours.stop, *filter(None, params.stop_sequences or ())),
     )
 
 

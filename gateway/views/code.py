@@ -78,7 +78,7 @@ async def completions(
     if escapes_underscores(answer.candidate.serving.family):
         text = text.replace("\\_", "_")
     tokens = _token_counts(request.exchange, context) if text and not written else None
-    return _suggestion(payload, answer, text, tokens)
+    return _suggestion(payload, answer, text, _engine(payload, written), tokens)
 
 
 @router.post("/v2/code/generations", summary="Code from an instruction")
@@ -89,8 +89,9 @@ async def generations(
     if prompt_id not in {None, _GENERATIONS_PROMPT_ID}:
         raise PathUnknown(f"Prompt '{prompt_id}' not found", code="prompt_missing")
     candidates = _candidates(request, payload, _GENERATIONS, _GENERATIONS_DIALECT)
-    written = own_prompt(payload)
-    if written and prompt_id is None and payload.model_provider == "litellm":
+    is_direct = prompt_id is None and payload.model_provider == "litellm"
+    written = own_prompt(payload) if is_direct else None
+    if written:
         sampling = chat_sampling(payload.model_name or "")
         render_for = as_given(_as_chat(written, sampling))
     else:
@@ -100,7 +101,7 @@ async def generations(
         return raw_stream(await question.stream())
     answer = await question.fetch()
     text = tidy_generation(answer.text, payload.current_file.content_above_cursor)
-    return _suggestion(payload, answer, text)
+    return _suggestion(payload, answer, text, _engine(payload, written))
 
 
 def completion_inputs(current_file: EditedFile, context: str) -> dict[str, str]:
@@ -192,10 +193,16 @@ def _token_counts(exchange: Exchange, context: str) -> dict[str, int | None] | N
     }
 
 
+def _engine(payload: AnyCodeRequest, written: WrittenPrompt | None) -> str:
+    """Return who the wire says has answered: the provider, if it was sent the caller's prompt."""
+    return (payload.model_provider if written else None) or "agent"
+
+
 def _suggestion(
     payload: AnyCodeRequest,
     answer: Answer,
     text: str,
+    engine: str,
     tokens: dict[str, int | None] | None = None,
 ) -> HttpResponse:
     current_file = payload.current_file
@@ -206,7 +213,7 @@ def _suggestion(
         {
             "id": "id",
             "model": {
-                "engine": "agent",
+                "engine": engine,
                 "name": answer.candidate.prompt.title,
                 "lang": detect_language(current_file.file_name, current_file.language_identifier),
                 "tokens_consumption_metadata": tokens,

@@ -126,7 +126,7 @@ def test_prompt_reaches_the_model_as_it_was_written(
         {"temperature": 0.9, "max_tokens_to_sample": 7, "stop_sequences": ["x"]},
     ],
 )
-def test_callers_parameters_are_not_read(
+def test_callers_parameters_are_not_read_for_a_model_of_ours(
     allowing: House, model: Model, params: dict[str, Any] | None
 ) -> None:
     ask(allowing, body(model, params=params))
@@ -169,6 +169,32 @@ def test_without_a_key_there_is_no_authorization(allowing: House, model: Model) 
     ask(allowing, body(model, model_api_key=None))
 
     assert "authorization" not in model.last.headers
+
+
+@pytest.mark.parametrize(
+    ("params", "asked"),
+    [
+        (None, {"temperature": 0.2, "max_tokens": 2048}),
+        ({}, {"temperature": 0.2, "max_tokens": 2048}),
+        ({"temperature": 0}, {"temperature": 0, "max_tokens": 2048}),
+        ({"max_tokens_to_sample": 7}, {"temperature": 0.2, "max_tokens": 7}),
+        (
+            {"stop_sequences": ["Observation:", ""]},
+            {"temperature": 0.2, "max_tokens": 2048, "stop": ["Observation:"]},
+        ),
+    ],
+)
+def test_callers_parameters_hold_for_a_vendors_model(
+    registering: House, params: dict[str, Any] | None, asked: dict[str, Any]
+) -> None:
+    registering.models.path("chat", Script())
+
+    response = ask(registering, body(model="claude-2.1", params=params))
+
+    sent = registering.models.exchanges_at("chat")[-1].json
+    assert response.status_code == 200
+    names = ("temperature", "max_tokens", "stop")
+    assert {name: sent[name] for name in names if name in sent} == asked
 
 
 @pytest.mark.parametrize("provider", [None, "anthropic"])
@@ -273,14 +299,36 @@ def test_failing_model_server_is_503(
         body(provider="openai"),
         body(model="gizmo"),
         {**body(), "stream": "perhaps"},
+        body(params=[]),
+        body(params={"temperature": 1.01}),
+        body(params={"temperature": -0.01}),
+        body(params={"max_tokens_to_sample": 0}),
+        body(params={"max_tokens_to_sample": 8193}),
+        body(params={"stop_sequences": []}),
+        body(params={"stop_sequences": ["x"] * 11}),
+        body(params={"stop_sequences": ["x" * 226]}),
+        body(params={"stop_sequences": "x"}),
     ],
-    ids=range(14),
+    ids=range(23),
 )
 def test_bad_body_is_refused(allowing: House, sent: dict[str, Any]) -> None:
     response = ask(allowing, sent, "agent", "complete_code")
 
     assert response.status_code == 422
     assert all(item["loc"][0] == "body" for item in response.json()["detail"])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": 0, "max_tokens_to_sample": 1, "stop_sequences": ["x"]},
+        {"temperature": 1, "max_tokens_to_sample": 8192, "stop_sequences": ["x" * 225] * 10},
+    ],
+)
+def test_parameters_at_the_edge_are_taken(
+    allowing: House, model: Model, params: dict[str, Any]
+) -> None:
+    assert ask(allowing, body(model, params=params)).status_code == 200
 
 
 @pytest.mark.parametrize("member", ["type", "source", "version"])

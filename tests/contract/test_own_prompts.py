@@ -22,6 +22,12 @@ def told(house: House, path: str, body: Any) -> list[str]:
     return [choice["text"] for choice in response.json()["choices"]]
 
 
+def engine(house: House, path: str, body: Any) -> Any:
+    response = house.post(path, body)
+    assert response.status_code == 200, response.text
+    return response.json()["model"]["engine"]
+
+
 def direct(model: Model, **changes: Any) -> dict[str, Any]:
     """Return a generation that names no registered prompt."""
     return generation(model, prompt_id=None, **changes)
@@ -92,6 +98,23 @@ def test_without_a_prompt_of_its_own_the_registered_one_is_used(
     assert model.last.json["max_tokens"] == 128
 
 
+@pytest.mark.parametrize("provider", ["litellm", "codestral"])
+def test_own_prompt_is_answered_by_the_provider_that_was_named(
+    allowing: House, model: Model, provider: str
+) -> None:
+    direct_one = completion(model, model_provider=provider, prompt="<PRE> x")
+    registered = completion(model, model_provider=provider)
+
+    assert engine(allowing, COMPLETIONS, direct_one) == provider
+    assert engine(allowing, COMPLETIONS, registered) == "agent"
+
+
+def test_own_prompt_without_a_provider_is_answered_by_the_agent(registering: House) -> None:
+    registering.models.path("gemma", Script())
+
+    assert engine(registering, COMPLETIONS, completion(prompt="<PRE> x")) == "agent"
+
+
 def test_own_prompt_reaches_the_choice_made_here(registering: House) -> None:
     gemma = registering.models.path("gemma", Script(chunks=("z",)))
 
@@ -101,6 +124,11 @@ def test_own_prompt_reaches_the_choice_made_here(registering: House) -> None:
 
 
 # --- Generations ---------------------------------------------------------------------------------
+
+
+def test_generation_names_who_answered_it(allowing: House, model: Model) -> None:
+    assert engine(allowing, GENERATIONS, direct(model)) == "litellm"
+    assert engine(allowing, GENERATIONS, generation(model)) == "agent"
 
 
 @pytest.mark.parametrize(
