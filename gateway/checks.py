@@ -8,6 +8,7 @@ import django.conf
 from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.trusted_keys import issuer_sources, load_own_keys
@@ -73,6 +74,15 @@ def _check_model_metadata() -> Iterator[CheckMessage]:
             f"GATEWAY_MODEL_METADATA is {settings.GATEWAY_MODEL_METADATA!r}.",
             hint=f"It is one of: {', '.join(ModelMetadataPolicy)}.",
             id="gateway.E004",
+        )
+
+
+def _check_feature_flags() -> Iterator[CheckMessage]:
+    if _problem(lambda: read_disallowed_flags(settings.AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS)):
+        yield Error(
+            "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS is not a JSON object of lists of texts.",
+            hint='Write realms with their flags: {"self-managed": ["ai_commit_reader_for_chat"]}.',
+            id="gateway.E015",
         )
 
 
@@ -194,6 +204,7 @@ _CHECKS = (
     _check_encryption_keys,
     _check_issuers,
     _check_model_metadata,
+    _check_feature_flags,
     _check_url_policy,
     _check_database,
     _check_refresh,

@@ -18,6 +18,7 @@ from gateway import keyfiles
 from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
 from gateway.denied_tokens import DenyList
+from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.key_copies import KeyCopies
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
@@ -62,6 +63,7 @@ class RuntimeSettings:
     encryption_keys: tuple[str, ...]
     configuration_poll_s: float
     data_dir: Path
+    disallowed_flags: DisallowedFlags
     database_url: str = ""
     redis_url: str = ""
     limits: Limits = Limits()
@@ -79,6 +81,7 @@ def runtime_settings() -> RuntimeSettings:
         encryption_keys=tuple(settings.ENCRYPTION_KEYS),
         configuration_poll_s=settings.CONFIGURATION_POLL_S,
         data_dir=settings.DATA_DIR,
+        disallowed_flags=read_disallowed_flags(settings.AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS),
         database_url=settings.DATABASE_URL,
         redis_url=settings.REDIS_URL,
         drain_s=settings.DRAIN_S,

@@ -50,6 +50,7 @@ AIGW_GITLAB_URL = env.str("AIGW_GITLAB_URL", default="").rstrip("/")
 GATEWAY_TRUSTED_ISSUERS: list[str] = env.str("GATEWAY_TRUSTED_ISSUERS", default="").split()
 GATEWAY_MODEL_METADATA = env.str("GATEWAY_MODEL_METADATA", default="registered")
 CLOUD_CONNECTOR_SERVICE_NAME = env.str("CLOUD_CONNECTOR_SERVICE_NAME", default="gitlab-ai-gateway")
+AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS = env.str("AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", default="")
 UPSTREAM_ALLOWED_CIDRS: list[str] = env.list("UPSTREAM_ALLOWED_CIDRS", default=[])
 UPSTREAM_ALLOWED_HOSTS: list[str] = env.list("UPSTREAM_ALLOWED_HOSTS", default=[])
 #: Bound by deploy/serve.py beside the gateway's own address; only /metrics is served there.

@@ -13,6 +13,7 @@ from gateway.agent_messages import scratchpad, with_context
 from gateway.answers import Question, TextStream, with_inputs
 from gateway.chat_tools import ChatTool, available_tools
 from gateway.errors import KNOWN_ERRORS, ScopeDenied
+from gateway.feature_flags import enabled_flags
 from gateway.gates import Access, Candidate, decide
 from gateway.react import Action, AgentEvent, AnswerTooLong, FinalAnswerDelta, ReActParser
 from gateway.requests import GatewayRequest, StreamedAnswer
@@ -46,10 +47,7 @@ async def agent(request: GatewayRequest, payload: Body[AgentRequest]) -> HttpRes
     candidates = decision.require()
     scopes = exchange.caller.scopes if exchange.caller else frozenset()
     _require_context_scopes(payload, scopes)
-    flags = [
-        flag.strip()
-        for flag in request.headers.get("x-gitlab-enabled-feature-flags", "").split(",")
-    ]
+    flags = enabled_flags(request.headers, runtime.options.disallowed_flags)
     tools = available_tools(scopes, request.headers.get("X-Gitlab-Version", ""), flags)
     step = _AgentStep(request, candidates, payload, tools)
     return StreamedAnswer(step.lines(), step.aclose, "application/x-ndjson; charset=utf-8")

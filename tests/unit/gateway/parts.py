@@ -195,6 +195,7 @@ def runtime(
             encryption_keys=(ENCRYPTION_KEY,),
             configuration_poll_s=3600,
             data_dir=NOWHERE,
+            disallowed_flags={},
         ),
         snapshot=snapshot() if serves is None else serves,
         fleet=Fleet(door(model_server)),

@@ -1,6 +1,7 @@
 """What ends an agent's step before or beside the model: always a line, never a broken answer."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from tests.unit.gateway.parts import (
 from tests.unit.gateway.signing import headers, mint
 
 PATH = "/v2/chat/agent"
+FLAG = "ai_commit_reader_for_chat"
 BODY = {"messages": [{"role": "user", "content": "What is CI?"}]}
 
 
@@ -97,3 +99,22 @@ async def test_caller_that_leaves_closes_what_was_asked(count: int) -> None:
 
     assert body.is_closed
     assert not answer.is_complete
+
+
+@pytest.mark.parametrize(
+    ("disallowed", "kind"), [({}, "action"), ({"self-managed": frozenset({FLAG})}, "error")]
+)
+async def test_flag_the_operator_disallows_brings_no_tool(
+    disallowed: dict[str, frozenset[str]], kind: str
+) -> None:
+    model_server = says("Thought: read\nAction: commit_reader\nAction Input: 3f2a9c1")
+    values = {"family": ModelFamily.GENERAL, "serving_format": "openai_chat"}
+    serves = snapshot([serving("general-a", **values)], {Feature.DUO_CHAT: ["general-a"]})
+    running = runtime(model_server, serves)
+    running.options = replace(running.options, disallowed_flags=disallowed)
+    sent = headers(mint(scopes=["duo_chat", "ask_commit"]))
+    sent |= {"X-Gitlab-Version": "18.0.0", "x-gitlab-enabled-feature-flags": FLAG}
+
+    answer = await Client(GatewayHandler(running)).post(PATH, sent, json=BODY)
+
+    assert [orjson.loads(part)["type"] for part in answer.parts] == [kind]
