@@ -10,6 +10,7 @@ import io
 import time
 from contextlib import suppress
 from typing import Any, cast
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -17,6 +18,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
+from django.utils.encoding import iri_to_uri
 
 from gateway.bodies import ClientLeft, Receive, Scope, Send, read_body
 from gateway.errors import (
@@ -93,7 +95,7 @@ class GatewayHandler:
 
     async def _admit(self, request: GatewayRequest, receive: Receive) -> HttpResponse | None:
         """Authenticate, then read the body; return the answer if it ends here."""
-        if request.method == "OPTIONS" and "Origin" in request.headers:
+        if _is_preflight(request):
             return _preflight(request)
         exchange = request.exchange
         exchange.configuration = request.runtime.snapshot.version
@@ -246,9 +248,14 @@ def _bug_response(request: GatewayRequest) -> HttpResponse:
     )
 
 
+def _is_preflight(request: GatewayRequest) -> bool:
+    asked = {"Origin", "Access-Control-Request-Method"}
+    return request.method == "OPTIONS" and all(name in request.headers for name in asked)
+
+
 def _preflight(request: GatewayRequest) -> HttpResponse:
     """Answer a CORS preflight: any origin and header may POST."""
-    if request.headers.get("Access-Control-Request-Method") != "POST":
+    if request.headers["Access-Control-Request-Method"] != "POST":
         return HttpResponse("Disallowed CORS method", status=400, content_type="text/plain")
     response = HttpResponse("OK", content_type="text/plain; charset=utf-8")
     response["Access-Control-Allow-Methods"] = "POST"
@@ -264,5 +271,7 @@ def _redirect_without_slash(resolver: Any, request: GatewayRequest) -> HttpRespo
     if path.endswith("/") and len(path) > 1:
         with suppress(Resolver404):
             resolver.resolve(path.rstrip("/"))
-            return HttpResponse(status=307, headers={"Location": path.rstrip("/")})
+            query = request.META["QUERY_STRING"]
+            location = quote(path.rstrip("/")) + (f"?{iri_to_uri(query)}" if query else "")
+            return HttpResponse(status=307, headers={"Location": location})
     raise PathUnknown("Not Found")

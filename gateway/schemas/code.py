@@ -17,8 +17,8 @@ ContextText = Annotated[str, StringConstraints(max_length=500_000)]
 
 ModelProvider = Literal["anthropic", "vertex-ai", "litellm", "codestral", "fireworks_ai"]
 
-#: Providers of vendors; a name is not checked against our families for them.
-_SELF_HOSTED_PROVIDERS = {"litellm", "codestral"}
+#: The others are vendors, whose models we neither know nor reach: the choice made here answers.
+SELF_HOSTED_PROVIDERS = {"litellm", "codestral"}
 
 
 class WireModel(BaseModel):
@@ -83,7 +83,7 @@ class _CodeRequest(WireModel):
     @classmethod
     def _known_for_provider(cls, name: str | None, info: ValidationInfo) -> str | None:
         provider = info.data.get("model_provider")
-        if name is None or provider not in _SELF_HOSTED_PROVIDERS or family_of_wire_name(name):
+        if name is None or provider not in SELF_HOSTED_PROVIDERS or family_of_wire_name(name):
             return name
         raise ValueError(
             f"model {name} is not supported by use case {cls._use_case()} and provider {provider}"

@@ -22,6 +22,7 @@ from gateway.post_processing import (
 from gateway.requests import GatewayRequest
 from gateway.routing.line import Lane
 from gateway.schemas.code import (
+    SELF_HOSTED_PROVIDERS,
     AnyCodeRequest,
     CompletionRequest,
     EditedFile,
@@ -156,7 +157,9 @@ def _candidates(
 
 
 def _caller_model(payload: AnyCodeRequest, dialect: str) -> CallerModel | None:
-    """Return the model the caller names, None if it names none."""
+    """Return the model the caller names; None if it names none, or leaves it to a vendor."""
+    if payload.model_provider not in {None, *SELF_HOSTED_PROVIDERS}:
+        return None
     if not (payload.model_name or payload.model_endpoint or payload.model_identifier):
         return None
     return CallerModel(

@@ -115,6 +115,25 @@ def test_own_prompt_without_a_provider_is_answered_by_the_agent(registering: Hou
     assert engine(registering, COMPLETIONS, completion(prompt="<PRE> x")) == "agent"
 
 
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        ("anthropic", "claude-2.1"),
+        ("vertex-ai", "code-gecko@002"),
+        ("fireworks_ai", "codestral-2501"),
+        ("anthropic", None),
+    ],
+)
+def test_vendors_model_is_answered_by_the_choice_made_here(
+    registering: House, model: Model, provider: str, name: str | None
+) -> None:
+    registering.models.path("gemma", Script(chunks=("z",)))
+    body = completion(model, model_provider=provider, model_name=name)
+
+    assert told(registering, COMPLETIONS, body) == ["z"]
+    assert model.asked == []
+
+
 def test_own_prompt_reaches_the_choice_made_here(registering: House) -> None:
     gemma = registering.models.path("gemma", Script(chunks=("z",)))
 

@@ -130,10 +130,13 @@ def test_unknown_id_or_family_is_not_found(
     assert (response.status_code, response.json()["detail"]) == (404, told)
 
 
-def test_missing_scope_is_told_with_the_id(allowing: House, model: Model) -> None:
-    response = allowing.post(CHECK, check(model), token=allowing.token("duo_chat"))
+@pytest.mark.parametrize("prompt_id", ["model_configuration/check", "chat/explain_code"])
+def test_missing_scope_is_told_with_the_id(allowing: House, model: Model, prompt_id: str) -> None:
+    path = f"/v1/prompts/{prompt_id}"
 
-    told = "Unauthorized to access 'model_configuration/check'"
+    response = allowing.post(path, check(model), token=allowing.token("duo_chat"))
+
+    told = f"Unauthorized to access '{prompt_id}'"
     assert (response.status_code, response.json()["detail"]) == (403, told)
 
 

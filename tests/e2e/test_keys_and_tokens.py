@@ -16,6 +16,13 @@ from tests.gateway_process import Gateway, gateway
 
 TAKEN_WITHIN_S = 15
 
+#: What lets anyone in at GitLab's own gateway, and must not here.
+BYPASSES = {
+    "AIGW_AUTH__BYPASS_EXTERNAL": "true",
+    "AIGW_AUTH__BYPASS_EXTERNAL_WITH_HEADER": "true",
+    "AIGW_AUTH__BYPASS_JWT_SIGNATURE": "true",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -25,16 +32,21 @@ class Door:
     gitlab: GitLab
     data_dir: Path
 
-    def status(self, token: str, address: str = "10.0.0.1") -> int:
+    def status(self, token: str | None, address: str = "10.0.0.1", **more: str) -> int:
         """Return 404 if the token is good: the path is unknown, which only callers are told."""
-        headers = self.gitlab.headers(token, x_forwarded_for=address)
+        headers = self.gitlab.headers(token, x_forwarded_for=address, **more)
         return httpx.get(f"{self.gateway.url}/v9/nothing", headers=headers).status_code
 
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder = tmp_path_factory.mktemp("door")
-    with GitLab() as instance, gateway(folder, AIGW_GITLAB_URL=instance.url) as running:
+    with (
+        GitLab() as instance,
+        gateway(
+            folder, AIGW_GITLAB_URL=instance.url, USER_REQUESTS_PER_MINUTE="0", **BYPASSES
+        ) as running,
+    ):
         yield Door(running, instance, folder / "data")
 
 
@@ -57,6 +69,14 @@ def test_restart_while_gitlab_is_down_still_verifies(gitlab: GitLab, tmp_path: P
         assert door.status(gitlab.mint()) == 404
         assert door.status(gitlab.mint(key=7)) == 401
     assert [oct(path.stat().st_mode & 0o777) for path in copies.iterdir()] == ["0o600"]
+
+
+def test_no_setting_lets_anyone_in_without_a_good_token(door: Door) -> None:
+    head, payload, _ = door.gitlab.mint().split(".")
+
+    assert door.status(f"{head}.{payload}.AAAA", "10.0.0.4") == 401
+    assert door.status(None, "10.0.0.4") == 401
+    assert door.status(None, "10.0.0.4", bypass_auth="true") == 401
 
 
 def test_denied_key_and_token_are_refused_without_a_restart(door: Door) -> None:
