@@ -105,8 +105,9 @@ docs: setup ## write the pages that are generated: docs/prompts.md
 	$(BIN)/python manage.py list_prompts --markdown > docs/prompts.md
 
 .PHONY: bench
-bench: setup ## compare HTTP clients for the outbound door
+bench: setup ## compare HTTP clients for the outbound door, then the CPU per request of each endpoint
 	$(BIN)/python bench/http_clients.py
+	$(BIN)/python bench/endpoint_cpu.py
 
 .PHONY: lock
 lock: setup ## compile the requirement files from their .in files
