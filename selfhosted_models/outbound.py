@@ -7,8 +7,8 @@ is what is connected to. Which HTTP client works behind the door is nobody else'
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -23,6 +23,7 @@ from selfhosted_models.errors import (
     UpstreamUnreachable,
 )
 from selfhosted_models.framing import EventTooLarge, Framings, Splitter
+from selfhosted_models.read_clock import ReadClock
 from selfhosted_models.serving import Clocks
 from selfhosted_models.transport import TRANSPORT_ERRORS, named_errors, network_transport
 
@@ -60,6 +61,7 @@ class UpstreamStream:
     ) -> None:
         self._response = response
         self._parts = aiter(_stream_of(response))
+        self._clock = ReadClock(self._parts)
         self._splitter = splitter
         self._hop = hop
         self._clocks = clocks
@@ -85,7 +87,7 @@ class UpstreamStream:
         while True:
             if self._ends_at < deadline:
                 deadline, clock = self._ends_at, "the end of the answer"
-            part = await _next_part(self._parts, deadline, self._hop, clock)
+            part = await _next_part(self._clock, deadline, self._hop, clock)
             stream_bytes += len(part or b"")
             if stream_bytes > MAX_STREAM_BYTES:
                 raise UpstreamProtocolError(f"{self._hop} sent more than a stream may hold.")
@@ -114,6 +116,7 @@ class UpstreamStream:
 
     async def aclose(self) -> None:
         """Close the connection unless the answer was read to its end, and free its slot."""
+        self._clock.close()
         await self._response.aclose()
 
 
@@ -178,13 +181,13 @@ class OutboundDoor:
         try:
             await _require_success(response, request)
             body = bytearray()
-            parts = aiter(_stream_of(response))
             by = min(loop.time() + clocks.idle_s, ends_at)
-            while (part := await _next_part(parts, by, request.hop, "its answer")) is not None:
-                body += part
-                if len(body) > max_bytes:
-                    raise UpstreamProtocolError(f"{request.hop} sent an oversized answer.")
-                by = min(loop.time() + clocks.idle_s, ends_at)
+            with closing(ReadClock(aiter(_stream_of(response)))) as clock:
+                while (part := await _next_part(clock, by, request.hop, "its answer")) is not None:
+                    body += part
+                    if len(body) > max_bytes:
+                        raise UpstreamProtocolError(f"{request.hop} sent an oversized answer.")
+                    by = min(loop.time() + clocks.idle_s, ends_at)
             return bytes(body)
         finally:
             await response.aclose()
@@ -217,13 +220,10 @@ class OutboundDoor:
         await self._transport.aclose()
 
 
-async def _next_part(
-    parts: AsyncIterator[bytes], deadline: float, hop: str, awaited: str
-) -> bytes | None:
+async def _next_part(clock: ReadClock, deadline: float, hop: str, awaited: str) -> bytes | None:
     """Return the next bytes of an answer, None at its end; `deadline` is of the loop's clock."""
     try:
-        async with asyncio.timeout_at(deadline):
-            return await anext(parts, None)
+        return await clock.read(by=deadline)
     except TimeoutError as exc:
         raise UpstreamTimeout(
             f"{hop} did not send {awaited} in time: it may be overloaded or still loading its "
