@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
@@ -18,11 +18,15 @@ from prompts.errors import OutputInvalid
 from prompts.render import RenderedPrompt, render
 from selfhosted_models.errors import DeploymentError, UpstreamTruncated
 from selfhosted_models.outbound import UpstreamStream
-from selfhosted_models.serving_formats.base import Completion, CompletionChunk, FormatError
+from selfhosted_models.serving_formats.base import (
+    Ability,
+    Completion,
+    CompletionChunk,
+    FormatError,
+)
+from selfhosted_models.serving_formats.stop_sequences import StopCutter
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 #: How long the status is held for the first event, so that a real error has a real status.
 HOLD_STATUS_S = 10.0
@@ -42,13 +46,11 @@ class OpenAnswer:
         """Yield each piece of text; an answer that breaks off raises."""
         is_complete = False
         attempt = self._attempt
+        cutter = _stop_cutter(attempt)
         first_event_by = _first_content_by(attempt, self._exchange)
         async with aclosing(self._upstream.events(first_event_by=first_event_by)) as events:
             async for data in events:
-                chunk = _parse(attempt, attempt.serving_format.parse_event, data)
-                if chunk is None:
-                    self._is_over = True
-                    return
+                chunk = cutter.cut(_parse(attempt, attempt.serving_format.parse_event, data))
                 if chunk.usage is not None:
                     self._exchange.usage = chunk.usage
                 if chunk.finish_reason is not None:
@@ -56,11 +58,16 @@ class OpenAnswer:
                     self.finish_reason = chunk.finish_reason
                 if chunk.text:
                     yield chunk.text
-        if not is_complete:
+                if chunk.is_last:
+                    self._is_over = True
+                    return
+        if not is_complete and Ability.FINISH_REASON in attempt.serving_format.abilities:
             raise UpstreamTruncated(
                 f"The model server of {attempt.serving.deployment} ended its answer without saying "
                 "that it was done: see its own log."
             )
+        if rest := cutter.rest():
+            yield rest
 
     async def aclose(self) -> None:
         """Close the connection to the model server, however far the answer has come."""
@@ -230,7 +237,8 @@ class Question:
             request = attempt.request(stream=False, request_id=self.exchange.request_id)
             by = _first_content_by(attempt, self.exchange)
             body = await self.fleet.door.fetch(request, attempt.clocks, headers_by=by)
-            return _parse(attempt, attempt.serving_format.parse_body, body)
+            chunk = _parse(attempt, attempt.serving_format.parse_body, body)
+            return _stop_cutter(attempt).cut(chunk)
 
         attempt, chunk = await self.route().first_good(send)
         attempt.succeeded()
@@ -273,7 +281,15 @@ def _first_content_by(attempt: Attempt, exchange: Exchange) -> float:
     return min(own, exchange.first_content_by)
 
 
-def _parse(attempt: Attempt, parse: Callable[[bytes], T], data: bytes) -> T:
+def _stop_cutter(attempt: Attempt) -> StopCutter:
+    """Return what cuts the answer before its stop sequences, where the server does not."""
+    does_server = Ability.STOP_SEQUENCES in attempt.serving_format.abilities
+    return StopCutter(() if does_server else attempt.rendered.completion.sampling.stop)
+
+
+def _parse(
+    attempt: Attempt, parse: Callable[[bytes], CompletionChunk], data: bytes
+) -> CompletionChunk:
     try:
         return parse(data)
     except FormatError as error:

@@ -93,6 +93,14 @@ class Conversation:
     input: str
 
 
+@dataclass(frozen=True, slots=True)
+class FillInMiddleTemplate:
+    """Code with a gap: what stands before it, and what after it, filled from the inputs."""
+
+    prefix: FillTemplate
+    suffix: FillTemplate
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptDefinition:
     """One version of a prompt for one variant, ready to render.
@@ -106,6 +114,7 @@ class PromptDefinition:
         inputs: By name. What else a caller sends is ignored.
         messages: The chat to send; empty when `text` is set.
         text: The one text to continue, for models without chat.
+        fill_in_middle: The same in parts, for servers that fill a gap themselves; None for others.
         sampling: How the model is asked to answer.
         budget_tokens: Most tokens to send, whatever the model could take; None for no such limit.
         truncation: What is cut when it does not fit, first to last. Nothing else is cut.
@@ -122,6 +131,7 @@ class PromptDefinition:
     inputs: Mapping[str, InputSpec]
     messages: tuple[MessageTemplate | Conversation, ...]
     text: FillTemplate | None
+    fill_in_middle: FillInMiddleTemplate | None
     sampling: Sampling
     budget_tokens: int | None
     truncation: tuple[TruncationRule, ...]

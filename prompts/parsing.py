@@ -16,6 +16,7 @@ from prompts.contract import AnswerContract
 from prompts.control_tokens import ControlTokens
 from prompts.definition import (
     Conversation,
+    FillInMiddleTemplate,
     FillTemplate,
     InputSpec,
     InputType,
@@ -64,7 +65,7 @@ def parse_definition(
     """
     section = Section(document)
     section.allow(
-        *("title", "inputs", "messages", "text", "parameters"),
+        *("title", "inputs", "messages", "text", "fill_in_middle", "parameters"),
         *("budget_tokens", "truncation", "control_tokens", "output", "answer"),
     )
     section.require("title", "parameters")
@@ -84,6 +85,11 @@ def parse_definition(
         inputs=inputs,
         messages=tuple(parts.message(item) for item in section.sections("messages")),
         text=parts.template(section, "text") if "text" in section.data else None,
+        fill_in_middle=(
+            parts.fill_in_middle(section.section("fill_in_middle"))
+            if "fill_in_middle" in section.data
+            else None
+        ),
         sampling=_sampling(section.section("parameters")),
         budget_tokens=section.count("budget_tokens"),
         truncation=tuple(_truncation(item, inputs) for item in section.sections("truncation")),
@@ -109,6 +115,13 @@ class _Parts:
         compiled = self.templates.compile(source, self.inputs.keys(), section.place_of(key))
         self.partials |= compiled.partials
         return compiled.fill
+
+    def fill_in_middle(self, section: Section) -> FillInMiddleTemplate:
+        section.allow("prefix", "suffix")
+        section.require("prefix", "suffix")
+        return FillInMiddleTemplate(
+            self.template(section, "prefix"), self.template(section, "suffix")
+        )
 
     def message(self, section: Section) -> MessageTemplate | Conversation:
         if "from" in section.data:

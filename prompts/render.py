@@ -10,7 +10,7 @@ from prompts.errors import ContextTooLong
 from prompts.inputs import accept_inputs
 from prompts.tokens import TOKENS_PER_MESSAGE, estimate_tokens
 from prompts.truncation import cap_values, free_tokens
-from selfhosted_models.serving_formats.base import Completion, Message, Sampling
+from selfhosted_models.serving_formats.base import Completion, FillInMiddle, Message, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,14 @@ def _input_limit(
 def _fill(
     definition: PromptDefinition, values: Mapping[str, Any], sampling: Sampling
 ) -> Completion:
+    gap = None
+    if definition.fill_in_middle is not None:
+        parts = definition.fill_in_middle
+        gap = FillInMiddle(parts.prefix(values), parts.suffix(values))
     if definition.text is not None:
-        return Completion(sampling, text=definition.text(values))
-    return Completion(sampling, messages=tuple(_messages(definition, values)))
+        return Completion(sampling, text=definition.text(values), fill_in_middle=gap)
+    messages = tuple(_messages(definition, values))
+    return Completion(sampling, messages=messages, fill_in_middle=gap)
 
 
 def _messages(definition: PromptDefinition, values: Mapping[str, Any]) -> Iterator[Message]:

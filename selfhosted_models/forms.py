@@ -32,6 +32,10 @@ class ModelDeploymentForm(forms.ModelForm):  # type: ignore[type-arg]
             "total_timeout_s",
             "is_active",
         ]
+        help_texts: ClassVar = {
+            "serving_format": "How the server is spoken to. Base models for code completion need "
+            "text. An OpenAI-compatible endpoint ends in /v1; a native one is the server's root."
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -167,7 +167,7 @@ class ModelDeployment(models.Model):
             families_saved.send(type(self), deployment_ids=[self.pk])
 
     def clean(self) -> None:
-        """Check what spans fields: time-outs in order, and a key that stays with its host."""
+        """Check what spans fields: time-outs, a key that stays with its host, a fitting name."""
         found = {name: getattr(self, name) for name in _TIMEOUT_BOUNDS_S}
         times_s = {name: value for name, value in found.items() if isinstance(value, int | float)}
         errors = {name: "Enter a number." for name, value in times_s.items() if math.isnan(value)}
@@ -178,6 +178,12 @@ class ModelDeployment(models.Model):
                 "The stored API key was entered for other hosts. Enter the key for the new ones, "
                 "or remove it."
             )
+        serving_format = SERVING_FORMATS.get(self.serving_format)
+        if serving_format is not None and self.model_identifier:
+            try:
+                serving_format.check_model_identifier(self.model_identifier)
+            except EndpointRefused as refusal:
+                errors["model_identifier"] = refusal.safe_message
         if errors:
             raise ValidationError(errors)
         deployment_cleaning.send(type(self), deployment=self)
@@ -240,11 +246,12 @@ class ModelDeployment(models.Model):
 
         Raises:
             SecretUnavailable: The API key cannot be decrypted.
-            EndpointRefused: A row that no form has checked: an endpoint is not a URL, or the
-                serving format is not known.
+            EndpointRefused: A row that no form has checked: an endpoint is not a URL, the serving
+                format is not known or has no such model identifiers.
         """
         if self.serving_format not in SERVING_FORMATS or not self.endpoints:
             raise EndpointRefused("The row has no endpoint, or a serving format that is unknown.")
+        SERVING_FORMATS[self.serving_format].check_model_identifier(self.model_identifier)
         family = ModelFamily(self.family)
         return ServingConfig(
             deployment=self.name,

@@ -62,6 +62,7 @@ class ServingConfig:
         max_in_flight: Most requests at once, from all workers together.
         has_system_role: Whether system messages are sent as such, or folded into the first user
             turn.
+        fills_in_middle: Whether its own fill-in-the-middle endpoint was seen to work.
     """
 
     deployment: str
@@ -74,4 +75,5 @@ class ServingConfig:
     max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
     reports_stream_usage: bool = True
     has_system_role: bool = True
+    fills_in_middle: bool = False
     clock_overrides: ClockOverrides = ClockOverrides()

@@ -4,12 +4,16 @@ Nothing here opens a socket, reads a clock or knows a setting; `selfhosted_model
 talking.
 """
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from selfhosted_models.errors import (
     OVERLOADED,
+    EndpointRefused,
     UpstreamError,
     UpstreamProtocolError,
     UpstreamRejected,
@@ -18,6 +22,8 @@ from selfhosted_models.framing import SERVER_SENT_EVENTS, Framings
 from selfhosted_models.serving import ServingConfig
 
 Role = Literal["system", "user", "assistant"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +52,64 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class FillInMiddle:
+    """Code with a gap to fill: what stands before it, and what after it."""
+
+    prefix: str
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """What is asked of a model: chat turns, or one text to continue. Exactly one is set."""
+    """What is asked of a model: chat turns, or one text to continue. Exactly one is set.
+
+    Attributes:
+        fill_in_middle: The same in parts, for servers that join them with the model's own tokens.
+    """
 
     sampling: Sampling
     messages: tuple[Message, ...] = ()
     text: str | None = None
+    fill_in_middle: FillInMiddle | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One POST to a model server: a constant path below the endpoint, and a JSON body."""
+    """One request to a model server: a path below the endpoint, and a JSON body for a POST."""
 
     path: str
-    body: dict[str, Any]
+    body: dict[str, Any] | None = None
+
+    @property
+    def method(self) -> Literal["GET", "POST"]:
+        return "GET" if self.body is None else "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry(Generic[T]):
+    """What a server is asked about itself.
+
+    Attributes:
+        request: To be sent with the format's headers.
+        read: Reads the whole body of the answer; raises `FormatError`.
+    """
+
+    request: WireRequest
+    read: Callable[[bytes], T]
+
+
+class Ability(StrEnum):
+    """What servers of a format can do, as their documentation says; a probe measures one server."""
+
+    CHAT = "chat"  # the server applies the model's own chat template
+    TEXT = "text"  # a text is continued as it is
+    FILL_IN_MIDDLE = "fill_in_middle"  # the server joins prefix and suffix itself
+    STREAMING = "streaming"
+    STREAM_USAGE = "stream_usage"  # a stream says how many tokens it took
+    FINISH_REASON = "finish_reason"  # a stream without one has broken off
+    STOP_SEQUENCES = "stop_sequences"  # the server ends before them; elsewhere we cut
+    MODEL_LIST = "model_list"
+    CONTEXT = "context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +138,13 @@ class CompletionChunk:
         text: What the model wrote; may be empty.
         finish_reason: Why it ended (`stop`, `length`, …); None while it goes on.
         usage: Token counts, when this piece carries them.
+        is_last: Whether the answer is over: nothing after it is read.
     """
 
     text: str
     finish_reason: str | None = None
     usage: Usage | None = None
+    is_last: bool = False
 
 
 class FormatError(Exception):
@@ -133,16 +185,21 @@ class ServingFormat(ABC):
     """One wire signature, as several model servers speak it.
 
     Attributes:
-        key: How rows and configuration documents refer to it.
+        key: How rows and configuration documents refer to it; also the name of its folder.
         title: What admins choose it by.
         endpoint_hint: What the endpoint of such a server looks like, for messages.
+        abilities: What its servers can do.
         framings: The media types a streamed answer may have, and what cuts each into events.
+        model_names: The model identifiers that can be asked for, and what to say of others.
     """
 
     key: ClassVar[str]
     title: ClassVar[str]
     endpoint_hint: ClassVar[str]
+    abilities: ClassVar[frozenset[Ability]]
     framings: ClassVar[Framings] = SERVER_SENT_EVENTS
+    model_names: ClassVar[re.Pattern[str]] = re.compile(".*", re.DOTALL)
+    model_names_hint: ClassVar[str] = ""
 
     def headers(self, serving: ServingConfig, *, stream: bool) -> dict[str, str]:
         """Return the headers that speak this format: what is sent and taken, and the key."""
@@ -154,6 +211,15 @@ class ServingFormat(ABC):
             headers["Authorization"] = f"Bearer {serving.api_key.reveal()}"
         return headers
 
+    def check_model_identifier(self, identifier: str) -> None:
+        """Pass if a model of this name can be asked for.
+
+        Raises:
+            EndpointRefused: It cannot; the message says which names can.
+        """
+        if not self.model_names.fullmatch(identifier):
+            raise EndpointRefused(self.model_names_hint)
+
     @abstractmethod
     def build_request(
         self, serving: ServingConfig, completion: Completion, *, stream: bool
@@ -162,19 +228,29 @@ class ServingFormat(ABC):
 
     @abstractmethod
     def parse_body(self, body: bytes) -> CompletionChunk:
-        """Return the whole answer of a request that did not stream.
+        """Return the whole answer of a request that did not stream, as its last piece.
 
         Raises:
             FormatError: The body is not JSON, not of this format, or reports an error.
         """
 
     @abstractmethod
-    def parse_event(self, data: bytes) -> CompletionChunk | None:
+    def parse_event(self, data: bytes) -> CompletionChunk:
         """Return the piece in one event; an event without text is an empty piece.
 
         A server may answer a request to stream with the whole of it, which comes as one event.
-        None says that the answer is over: nothing after it is read.
 
         Raises:
             FormatError: The data is not JSON, not of this format, or reports an error.
         """
+
+    def list_models(self) -> Inquiry[tuple[str, ...]] | None:
+        """Return what asks for the names that are served; None where servers do not tell."""
+        return None
+
+    def find_context(self, serving: ServingConfig) -> Inquiry[int | None] | None:
+        """Return what asks how many tokens the model takes, input and output together.
+
+        None where servers do not tell; the answer is None where this server does not.
+        """
+        return None

@@ -1,25 +1,33 @@
-"""What the chat and text dialects of OpenAI's API share."""
+"""What the dialects of OpenAI's API share."""
 
+from collections.abc import Callable
 from typing import Any
 
-import orjson
-
-from selfhosted_models.errors import OVERLOADED
 from selfhosted_models.serving import ServingConfig
 from selfhosted_models.serving_formats.base import (
     CompletionChunk,
-    ErrorReported,
     FormatError,
+    Inquiry,
     Sampling,
     Usage,
+    WireRequest,
+)
+from selfhosted_models.serving_formats.reading import (
+    load_answer,
+    names_in,
+    read_count,
+    read_finish_reason,
+    read_list,
+    read_object,
+    read_text,
 )
 
-DONE = b"[DONE]"
+_DONE = b"[DONE]"
 
 
 def sampling_fields(sampling: Sampling) -> dict[str, Any]:
-    """Return the members both dialects name alike; what is not set is left to the server."""
-    fields: dict[str, Any] = {"max_tokens": sampling.max_output_tokens, "n": 1}
+    """Return the members all dialects name alike; what is not set is left to the server."""
+    fields: dict[str, Any] = {"max_tokens": sampling.max_output_tokens}
     if sampling.temperature is not None:
         fields["temperature"] = sampling.temperature
     if sampling.top_p is not None:
@@ -38,28 +46,58 @@ def stream_fields(serving: ServingConfig, *, stream: bool) -> dict[str, Any]:
     return {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def load_object(data: bytes) -> dict[str, Any]:
-    """Return the JSON object in `data`.
-
-    Raises:
-        FormatError: It is none; an `ErrorReported` where it holds an error.
-    """
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as exc:
-        raise FormatError("not JSON") from exc
-    if not isinstance(document, dict):
-        raise FormatError("not a JSON object")
-    if error := document.get("error"):
-        is_overloaded = OVERLOADED in data
-        code = error.get("code") if isinstance(error, dict) else None
-        if type(code) is not int or not 400 <= code <= 599:
-            code = 503 if is_overloaded else 500
-        raise ErrorReported(status=code, is_overloaded=is_overloaded)
-    return document
+def parse_chat_body(body: bytes) -> CompletionChunk:
+    """Read a whole chat completion."""
+    return _whole(body, _said)
 
 
-def first_choice(document: dict[str, Any]) -> dict[str, Any] | None:
+def parse_chat_event(data: bytes) -> CompletionChunk:
+    """Read a piece of a chat completion, or the whole of it."""
+    return _piece(data, _said)
+
+
+def parse_text_body(body: bytes) -> CompletionChunk:
+    """Read a whole text completion."""
+    return _whole(body, _written)
+
+
+def parse_text_event(data: bytes) -> CompletionChunk:
+    """Read a piece of a text completion, or the whole of it."""
+    return _piece(data, _written)
+
+
+def _said(choice: dict[str, Any]) -> object:
+    said = choice.get("delta", choice.get("message"))
+    if not isinstance(said, dict):
+        raise FormatError("a choice without a message")
+    return said.get("content")
+
+
+def _written(choice: dict[str, Any]) -> object:
+    return choice.get("text")
+
+
+def _whole(body: bytes, text_of: Callable[[dict[str, Any]], object]) -> CompletionChunk:
+    document = load_answer(body)
+    choice = _first_choice(document)
+    if choice is None:
+        raise FormatError("no choice")
+    reason = read_finish_reason(choice.get("finish_reason"))
+    return CompletionChunk(read_text(text_of(choice)), reason, _usage(document), is_last=True)
+
+
+def _piece(data: bytes, text_of: Callable[[dict[str, Any]], object]) -> CompletionChunk:
+    if data == _DONE:
+        return CompletionChunk("", is_last=True)
+    document = load_answer(data)
+    choice = _first_choice(document)
+    if choice is None:
+        return CompletionChunk("", usage=_usage(document))
+    reason = read_finish_reason(choice.get("finish_reason"))
+    return CompletionChunk(read_text(text_of(choice)), reason, _usage(document))
+
+
+def _first_choice(document: dict[str, Any]) -> dict[str, Any] | None:
     """Return the first choice, None where there is none (a usage-only event)."""
     choices = document.get("choices")
     if not isinstance(choices, list):
@@ -71,20 +109,36 @@ def first_choice(document: dict[str, Any]) -> dict[str, Any] | None:
     return choices[0]
 
 
-def read_usage(document: dict[str, Any]) -> Usage | None:
-    """Return the token counts; values that are not natural numbers count as not given."""
+def _usage(document: dict[str, Any]) -> Usage | None:
     usage = document.get("usage")
     if not isinstance(usage, dict):
         return None
-    return Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    return Usage(read_count(usage.get("prompt_tokens")), read_count(usage.get("completion_tokens")))
 
 
-def _count(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+def list_models() -> Inquiry[tuple[str, ...]]:
+    """Return what asks for the names that are served."""
+    return Inquiry(
+        WireRequest("/models"), lambda body: names_in(read_list(load_answer(body), "data"), "id")
+    )
 
 
-def chunk(document: dict[str, Any], text: object, finish_reason: object) -> CompletionChunk:
-    """Return a chunk from members that may be missing or null."""
-    if not isinstance(text, str | None) or not isinstance(finish_reason, str | None):
-        raise FormatError("text or finish reason of a wrong type")
-    return CompletionChunk(text or "", finish_reason, read_usage(document))
+def find_context(serving: ServingConfig) -> Inquiry[int | None]:
+    """Return what asks for the context of the model, which some servers tell in their list.
+
+    Source: vLLM and SGLang (`max_model_len`), Mistral (`max_context_length`), llama.cpp
+    (`meta.n_ctx`).
+    """
+
+    def read(body: bytes) -> int | None:
+        for model in read_list(load_answer(body), "data"):
+            if model.get("id") == serving.model_identifier:
+                told = (
+                    model.get("max_model_len"),
+                    model.get("max_context_length"),
+                    read_object(model, "meta").get("n_ctx"),
+                )
+                return next((tokens for item in told if (tokens := read_count(item))), None)
+        return None
+
+    return Inquiry(WireRequest("/models"), read)

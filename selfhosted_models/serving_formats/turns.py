@@ -7,9 +7,27 @@ caller's way to break out of the template.
 from collections.abc import Sequence
 
 from selfhosted_models.families import ModelFamily
-from selfhosted_models.serving_formats.base import Message
+from selfhosted_models.serving import ServingConfig
+from selfhosted_models.serving_formats.base import Completion, Message
 
 _MISTRAL = {ModelFamily.MISTRAL_7B, ModelFamily.MIXTRAL_8X7B_INSTRUCT, ModelFamily.MIXTRAL_8X22B}
+
+
+def chat_messages(serving: ServingConfig, completion: Completion) -> list[dict[str, str]]:
+    """Return what a chat server takes; a completion that is one text is one user message."""
+    turns = completion.messages
+    if completion.text is not None:
+        turns = (Message("user", completion.text),)
+    elif not serving.has_system_role:
+        turns = fold_system(turns)
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+
+def whole_text(serving: ServingConfig, completion: Completion) -> str:
+    """Return what a text server takes; chat turns are one text in the family's template."""
+    if completion.text is not None:
+        return completion.text
+    return as_text(completion.messages, serving.family)
 
 
 def fold_system(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -1,23 +1,21 @@
-from typing import Any
-
 from selfhosted_models.serving import ServingConfig
 from selfhosted_models.serving_formats.base import (
+    Ability,
     Completion,
     CompletionChunk,
-    FormatError,
-    Message,
+    Inquiry,
     ServingFormat,
     WireRequest,
 )
 from selfhosted_models.serving_formats.openai_json import (
-    DONE,
-    chunk,
-    first_choice,
-    load_object,
+    find_context,
+    list_models,
+    parse_chat_body,
+    parse_chat_event,
     sampling_fields,
     stream_fields,
 )
-from selfhosted_models.serving_formats.turns import fold_system
+from selfhosted_models.serving_formats.turns import chat_messages
 
 
 class OpenAIChatFormat(ServingFormat):
@@ -29,42 +27,41 @@ class OpenAIChatFormat(ServingFormat):
     key = "openai_chat"
     title = "OpenAI-compatible chat (/chat/completions)"
     endpoint_hint = "does it end in /v1?"
+    abilities = frozenset(
+        {
+            Ability.CHAT,
+            Ability.STREAMING,
+            Ability.STREAM_USAGE,
+            Ability.FINISH_REASON,
+            Ability.STOP_SEQUENCES,
+            Ability.MODEL_LIST,
+            Ability.CONTEXT,
+        }
+    )
 
     def build_request(
         self, serving: ServingConfig, completion: Completion, *, stream: bool
     ) -> WireRequest:
-        if completion.text is not None:
-            turns: tuple[Message, ...] = (Message("user", completion.text),)
-        elif serving.has_system_role:
-            turns = completion.messages
-        else:
-            turns = fold_system(completion.messages)
         body = {
             "model": serving.model_identifier,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in turns],
+            "messages": chat_messages(serving, completion),
+            "n": 1,
             **sampling_fields(completion.sampling),
             **stream_fields(serving, stream=stream),
         }
         return WireRequest("/chat/completions", body)
 
     def parse_body(self, body: bytes) -> CompletionChunk:
-        document = load_object(body)
-        choice = first_choice(document)
-        if choice is None:
-            raise FormatError("no choice")
-        return _read(document, choice, choice.get("message"))
+        return parse_chat_body(body)
 
-    def parse_event(self, data: bytes) -> CompletionChunk | None:
-        if data == DONE:
-            return None
-        document = load_object(data)
-        choice = first_choice(document)
-        if choice is None:
-            return chunk(document, None, None)
-        return _read(document, choice, choice.get("delta", choice.get("message")))
+    def parse_event(self, data: bytes) -> CompletionChunk:
+        return parse_chat_event(data)
+
+    def list_models(self) -> Inquiry[tuple[str, ...]]:
+        return list_models()
+
+    def find_context(self, serving: ServingConfig) -> Inquiry[int | None]:
+        return find_context(serving)
 
 
-def _read(document: dict[str, Any], choice: dict[str, Any], said: object) -> CompletionChunk:
-    if not isinstance(said, dict):
-        raise FormatError("a choice without a message")
-    return chunk(document, said.get("content"), choice.get("finish_reason"))
+FORMAT = OpenAIChatFormat()

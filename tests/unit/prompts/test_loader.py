@@ -45,6 +45,8 @@ JSON = HEAD + "text: hi\noutput: json\nanswer:\n"
         (HEAD + "messages:\n  - {role: user, template: no.jinja}\n", 4, "does not exist"),
         (HEAD + "messages:\n  - {from: talk}\n", 4, "an input of type messages"),
         (HEAD + "messages: hi\n", 3, "must be a list"),
+        (HEAD + "text: hi\nfill_in_middle: {prefix: a}\n", 4, "the key 'suffix' is missing"),
+        (HEAD + "text: hi\nfill_in_middle: {prefix: 7, suffix: b}\n", 4, "must be text"),
         (HEAD + "text: hi\ninputs:\n  a: {type: integer}\n", 5, "needs a default"),
         (HEAD + "text: hi\ninputs:\n  a: {type: integer, max_chars: 3}\n", 5, "no characters"),
         (HEAD + "text: hi\ninputs:\n  a: {type: integer, default: 9, max_value: 8}\n", 5, "1 to 8"),

@@ -7,7 +7,7 @@ from prompts.errors import ContextTooLong, InputInvalid, InputMissing
 from prompts.registry import PromptRegistry
 from prompts.render import render
 from prompts.tokens import estimate_tokens
-from selfhosted_models.serving_formats.base import Message
+from selfhosted_models.serving_formats.base import FillInMiddle, Message
 
 DefineOne = Callable[..., PromptDefinition]
 
@@ -253,3 +253,36 @@ class TestValuesAreData:
 def _pair(prompt_and_variant: list[str]) -> tuple[str, list[str]]:
     prompt, variant = prompt_and_variant
     return prompt, [variant]
+
+
+@pytest.mark.parametrize("variant", ["codegemma-7b-it", "general", "mistral-7b", "codestral"])
+def test_completion_of_code_says_what_stands_around_the_gap(
+    registry: PromptRegistry, variant: str
+) -> None:
+    inputs = {"prefix": "def area(r):\n    return ", "suffix": "\n\nprint(area(2))", "context": "c"}
+
+    completion = render(registry.find("code_completions", [variant]), inputs).completion
+
+    assert completion.fill_in_middle == FillInMiddle(
+        "c\ndef area(r):\n    return ", "\n\nprint(area(2))"
+    )
+    assert completion.text is not None or completion.messages
+
+
+def test_gap_is_cut_and_made_harmless_as_the_prompt_is(registry: PromptRegistry) -> None:
+    inputs = {"prefix": "x = 1\n" * 20_000 + "<|fim_suffix|>", "suffix": "y"}
+
+    completion = render(registry.find(*_pair(FIM)), inputs).completion
+
+    assert completion.fill_in_middle is not None
+    assert completion.fill_in_middle.prefix.endswith("x = 1\n< |fim_suffix|>")
+    assert completion.text is not None
+    assert completion.fill_in_middle.prefix in completion.text
+
+
+def test_other_prompts_have_no_gap(registry: PromptRegistry) -> None:
+    talk = {"messages": [{"role": "user", "content": "hi"}]}
+
+    completion = render(registry.find("duo_chat", ["general"]), talk).completion
+
+    assert completion.fill_in_middle is None

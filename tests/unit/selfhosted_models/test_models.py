@@ -65,6 +65,17 @@ def test_bad_value_is_an_error_of_its_field(field: str, value: Any, message: str
     assert errors_of(build_deployment(**{field: value})) == {field: [message]}
 
 
+def test_model_identifier_fits_the_serving_format() -> None:
+    fields = {"serving_format": "triton", "model_identifier": "../../admin"}
+
+    errors = errors_of(build_deployment(**fields))
+
+    assert list(errors) == ["model_identifier"]
+    assert "Triton's model names" in errors["model_identifier"][0]
+    assert errors_of(build_deployment(**{**fields, "model_identifier": "ensemble"})) == {}
+    assert errors_of(build_deployment(**{**fields, "serving_format": "ollama"})) == {}
+
+
 @pytest.mark.parametrize("field", ["first_token_timeout_s", "idle_timeout_s", "total_timeout_s"])
 def test_timeout_is_a_number(field: str) -> None:
     assert field in errors_of(build_deployment(**{field: float("nan")}))
@@ -304,8 +315,17 @@ def test_snapshot_holds_what_requests_need(family: ModelFamily) -> None:
     assert serving.clock_overrides == ClockOverrides(first_token_s=9, idle_s=3, total_s=None)
 
 
-def test_snapshot_of_a_row_that_no_form_has_checked_is_refused() -> None:
-    deployment = make_deployment(endpoints=["http://gpu1/v1", "gpu2"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"endpoints": ["http://gpu1/v1", "gpu2"]},
+        {"serving_format": "soap"},
+        {"serving_format": "triton", "model_identifier": "../admin"},
+    ],
+    ids=str,
+)
+def test_snapshot_of_a_row_that_no_form_has_checked_is_refused(fields: dict[str, Any]) -> None:
+    deployment = make_deployment(**fields)
 
     with pytest.raises(EndpointRefused):
         deployment.to_serving_config(SecretBox(settings.ENCRYPTION_KEYS))
