@@ -39,7 +39,7 @@ class Breaker:
         self._consecutive = 0
         self._open_s = FIRST_OPEN_S
         self._opens_until: float | None = None
-        self._has_trial = False
+        self._trial: object | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -54,44 +54,51 @@ class Breaker:
         """Whether a request may be sent now: the circuit is closed, or ripe for a trial."""
         if self._opens_until is None:
             return True
-        return not self._has_trial and self._now() >= self._opens_until
+        return self._trial is None and self._now() >= self._opens_until
 
     @property
     def opens_again_in_s(self) -> float:
         """Seconds until the next trial; 0 when one may be made now."""
         return 0.0 if self._opens_until is None else max(0.0, self._opens_until - self._now())
 
-    def begin(self) -> bool:
-        """Note that a request is sent; returns whether it is the trial of an open circuit."""
-        is_trial = not self.is_closed
-        self._has_trial = self._has_trial or is_trial
-        return is_trial
+    def begin(self) -> object | None:
+        """Note that a request is sent; returns the trial it is if the circuit is open, else None.
+
+        Only one that is let through may begin.
+        """
+        if not self.is_closed:
+            self._trial = object()
+        return self._trial
 
     def succeeded(self) -> None:
         """Close: the server answers."""
         if not self.is_closed:
             self._recent.clear()
         self._opens_until = None
-        self._has_trial = False
+        self._trial = None
         self._open_s = FIRST_OPEN_S
         self._consecutive = 0
         self._recent.add(1, 0)
 
-    def failed(self, *, is_trial: bool) -> None:
+    def failed(self, trial: object | None = None) -> None:
         """Count a failure of the server, and open if it is one too many."""
         self._consecutive += 1
         self._recent.add(1, 1)
-        if is_trial:
-            self._has_trial = False
+        if self._is_under_way(trial):
+            self._trial = None
             self._open_s = min(2 * self._open_s, LONGEST_OPEN_S)
             self._open()
         elif self.is_closed and self._is_one_too_many():
             self._open()
 
-    def abandoned(self, *, is_trial: bool) -> None:
+    def abandoned(self, trial: object | None) -> None:
         """Forget a request that told nothing about the server: the client left, a 4xx."""
-        if is_trial:
-            self._has_trial = False
+        if self._is_under_way(trial):
+            self._trial = None
+
+    def _is_under_way(self, trial: object | None) -> bool:
+        """Tell whether `trial` is one, and of this opening: late successes close circuits too."""
+        return trial is not None and trial is self._trial
 
     def _is_one_too_many(self) -> bool:
         if not self._failures:

@@ -46,16 +46,16 @@ class Health:
 class Call:
     """One request under way at an endpoint; ended exactly once, whichever way it ends."""
 
-    def __init__(self, endpoint: "EndpointState", *, is_trial: bool, is_retry: bool) -> None:
+    def __init__(self, endpoint: "EndpointState", trial: object | None, *, is_retry: bool) -> None:
         self._endpoint = endpoint
-        self._is_trial = is_trial
+        self._trial = trial
         self._is_retry = is_retry
         self._is_over = False
 
     def answers(self) -> None:
         """Note that an answer has begun: a trial need not wait for its end."""
-        if self._is_trial and not self._is_over:
-            self._is_trial = False
+        if self._trial is not None and not self._is_over:
+            self._trial = None
             self._endpoint.note_success()
 
     def succeeded(self) -> None:
@@ -64,12 +64,12 @@ class Call:
 
     def failed(self, error: DeploymentError) -> None:
         if self._end():
-            self._endpoint.note_failure(error, is_trial=self._is_trial)
+            self._endpoint.note_failure(error, trial=self._trial)
 
     def abandoned(self) -> None:
         """End it without a verdict: the client left, or our own worker stops."""
         if self._end():
-            self._endpoint.breaker.abandoned(is_trial=self._is_trial)
+            self._endpoint.breaker.abandoned(self._trial)
 
     def _end(self) -> bool:
         if self._is_over:
@@ -128,7 +128,7 @@ class EndpointState:
             self.retry_budget.begin_retry()
         else:
             self.retry_budget.note_request()
-        return Call(self, is_trial=self.breaker.begin(), is_retry=is_retry)
+        return Call(self, self.breaker.begin(), is_retry=is_retry)
 
     def note_success(self) -> None:
         """It answered: a request, or a probe."""
@@ -139,15 +139,15 @@ class EndpointState:
         if has_recovered or self.health.state is not HealthState.DEGRADED:
             self._change(HealthState.HEALTHY, "")
 
-    def note_failure(self, error: DeploymentError, *, is_trial: bool = False) -> None:
+    def note_failure(self, error: DeploymentError, *, trial: object | None = None) -> None:
         """It failed a request, or a probe."""
         self.last_heard_at = self._now()
         if is_server_failure(error):
-            self.breaker.failed(is_trial=is_trial)
+            self.breaker.failed(trial)
             state = HealthState.DEGRADED if self.breaker.is_closed else HealthState.DOWN
             self._change(state, error.safe_message)
             return
-        self.breaker.abandoned(is_trial=is_trial)
+        self.breaker.abandoned(trial)
         if _refuses_us(error):
             self._avoided_until = self._now() + AVOIDED_FOR_S
             self._change(HealthState.DOWN, error.safe_message)
