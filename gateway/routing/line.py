@@ -122,7 +122,7 @@ class Line:
         if self._now() + wait_s > by:
             raise DeploymentBusy(self._deployment, wait_s)
         if self.waiting >= self._limits.queue_size:
-            self._make_room(user, wait_s)
+            self._make_room(lane, user, wait_s)
         return await self._wait(lane, user, by)
 
     def leave(self, entered_at: float) -> None:
@@ -190,15 +190,24 @@ class Line:
                 self.in_flight += 1
                 waiter.admitted.set_result(None)
 
-    def _make_room(self, newcomer: str, wait_s: float) -> None:
-        """In a full line, the newest request of whoever has most in it gives way to others."""
-        lane, user = max(
-            ((lane, user) for lane in reversed(Lane) for user in self._lanes[lane]),
+    def _make_room(self, lane: Lane, newcomer: str, wait_s: float) -> None:
+        """In a full line, the newest request of whoever has most in it gives way to others.
+
+        Nobody gives way to a lane that goes after their own.
+        """
+        victim_lane, victim = max(
+            (
+                (theirs, user)
+                for theirs in reversed(list(Lane)[lane:])
+                for user in self._lanes[theirs]
+            ),
             key=lambda place: len(self._lanes[place[0]][place[1]]),
+            default=(lane, newcomer),
         )
-        own = sum(len(lane.get(newcomer, ())) for lane in self._lanes)
-        if len(self._lanes[lane][user]) <= own + 1:
+        own = sum(len(users.get(newcomer, ())) for users in self._lanes)
+        if len(self._lanes[victim_lane].get(victim, ())) <= own + 1:
             raise DeploymentBusy(self._deployment, wait_s)
-        last = self._lanes[lane][user][-1]
-        self._remove(lane, last)
-        last.admitted.set_exception(DeploymentBusy(self._deployment, wait_s))
+        last = self._lanes[victim_lane][victim][-1]
+        self._remove(victim_lane, last)
+        if not last.admitted.done():  # its client left, it has not noticed yet
+            last.admitted.set_exception(DeploymentBusy(self._deployment, wait_s))

@@ -1,10 +1,12 @@
 """An event loop that never waits: when nothing is ready, it jumps to the next timer."""
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -33,3 +35,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end; hours of waiting take milliseconds."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
+
+
+def passes_at_once(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Let a test run in a loop that never waits."""
+
+    @functools.wraps(test)
+    def run_test(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run(test(*args, **kwargs))
+
+    return run_test
