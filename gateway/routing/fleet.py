@@ -93,8 +93,10 @@ class Fleet:
         preferred = [endpoint for endpoint in ready if not states[endpoint].is_avoided] or ready
         if len(preferred) < 2:
             return preferred[0] if preferred else None
-        pair = random.sample(preferred, 2)
-        return min(pair, key=lambda endpoint: (states[endpoint].in_flight + 1) / endpoint.weight)
+        # By weight, so that requests that come one by one are shared out too; it wins a tie.
+        (drawn,) = random.choices(preferred, [endpoint.weight for endpoint in preferred])  # noqa: S311
+        other = random.choice([endpoint for endpoint in preferred if endpoint is not drawn])  # noqa: S311
+        return min(drawn, other, key=lambda endpoint: states[endpoint].in_flight / endpoint.weight)
 
     def opens_again_in_s(self, serving: ServingConfig) -> float:
         """Return the seconds until an endpoint of `serving` may be tried again."""

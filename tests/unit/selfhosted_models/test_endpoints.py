@@ -53,6 +53,34 @@ def test_url_of_an_endpoint_is_normalised(url: str, normalised: str) -> None:
     assert parse_endpoint(url).url == normalised
 
 
+@pytest.mark.parametrize(
+    ("line", "weight"),
+    [
+        ("http://gpu1/v1", 1),
+        ("http://gpu1/v1 weight=1", 1),
+        ("http://gpu1/v1 weight=3", 3),
+        ("http://gpu1/v1/   weight=100", 100),
+    ],
+)
+def test_weight_may_follow_the_url(line: str, weight: int) -> None:
+    endpoint = parse_endpoint(line)
+
+    assert (endpoint.url, endpoint.weight) == ("http://gpu1/v1", weight)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    ["weight=0", "weight=101", "weight=-1", "weight=2.5", "weight=", "weight=1 weight=2", "w=2"],
+)
+def test_weight_is_a_whole_number_from_1_to_100(weight: str) -> None:
+    with pytest.raises(EndpointRefused):
+        parse_endpoint(f"http://gpu1/v1 {weight}")
+
+
+def test_weight_does_not_make_another_endpoint() -> None:
+    assert parse_endpoint("http://gpu1/v1 weight=3") == parse_endpoint("http://gpu1/v1")
+
+
 CHARACTER = "holds a character"
 NOT_A_URL = "not a URL"
 SCHEME = "must begin with http"

@@ -9,7 +9,7 @@ from selfhosted_models.errors import EndpointRefused, SecretUnavailable
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.models import ModelDeployment
 from selfhosted_models.secrets import SecretBox
-from selfhosted_models.serving import ClockOverrides
+from selfhosted_models.serving import DEFAULT_MAX_IN_FLIGHT, ClockOverrides
 from selfhosted_models.signals import deployment_cleaning
 from tests.factories import build_deployment, make_deployment
 
@@ -50,6 +50,13 @@ def test_deployment_of_the_factory_is_valid() -> None:
         ("endpoints", {"url": "http://gpu1"}, "Enter a list of URLs."),
         ("endpoints", [f"http://gpu{n}" for n in range(17)], "Enter 1 to 16 URLs."),
         ("endpoints", ["http://gpu1", "http://GPU1:80/"], "The same URL is there twice."),
+        (
+            "endpoints",
+            ["http://gpu1", "http://gpu1 weight=3"],
+            "The same URL is there twice.",
+        ),
+        ("max_in_flight", 0, "Ensure this value is greater than or equal to 1."),
+        ("max_in_flight", 10_001, "Ensure this value is less than or equal to 10000."),
         ("context_tokens", 255, "Ensure this value is greater than or equal to 256."),
         ("context_tokens", 10_000_001, "Ensure this value is less than or equal to 10000000."),
         ("first_token_timeout_s", 0.9, "Ensure this value is greater than or equal to 1."),
@@ -313,6 +320,20 @@ def test_snapshot_holds_what_requests_need(family: ModelFamily) -> None:
     assert serving.context_tokens == 8192
     assert serving.has_system_role is FAMILIES[family].has_system_role
     assert serving.clock_overrides == ClockOverrides(first_token_s=9, idle_s=3, total_s=None)
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, 2 * DEFAULT_MAX_IN_FLIGHT), (8, 8)])
+def test_requests_at_once_are_those_of_each_endpoint_unless_chosen(
+    chosen: int | None, expected: int
+) -> None:
+    deployment = make_deployment(
+        endpoints=["http://gpu1/v1", "http://gpu2/v1 weight=3"], max_in_flight=chosen
+    )
+
+    serving = deployment.to_serving_config(SecretBox(settings.ENCRYPTION_KEYS))
+
+    assert serving.max_in_flight == expected
+    assert [endpoint.weight for endpoint in serving.endpoints] == [1, 3]
 
 
 @pytest.mark.parametrize(
