@@ -24,7 +24,9 @@ def now() -> float:
 
 
 def line(limit: int = 1, limits: Limits = LIMITS) -> Line:
-    return Line("gpu1", limit, limits, now)
+    found = Line("gpu1", limits, now)
+    found.lend(limit)
+    return found
 
 
 async def join(
@@ -79,7 +81,7 @@ async def test_higher_limit_admits_who_waits() -> None:
     await join(full)
     waiting = [await join(full) for _ in range(2)]
 
-    full.limit = 3
+    full.lend(3)
     await asyncio.gather(*waiting)
 
     assert (full.in_flight, full.waiting) == (3, 0)
@@ -90,7 +92,7 @@ async def test_lower_limit_admits_nobody_until_enough_have_left() -> None:
     full = line(3)
     tasks = [await join(full) for _ in range(4)]
 
-    full.limit = 1
+    full.lend(1)
     full.leave(await tasks[0])
     full.leave(await tasks[1])
     await asyncio.sleep(0)
@@ -100,6 +102,35 @@ async def test_lower_limit_admits_nobody_until_enough_have_left() -> None:
 
     assert not over
     assert full.in_flight == 1
+
+
+@virtual_time.passes_at_once
+async def test_slots_that_others_wait_for_are_not_given_out_again() -> None:
+    full = line(3)
+    tasks = [await join(full) for _ in range(4)]
+
+    full.lend(3, shrinks_to=2)
+    full.leave(await tasks[0])
+    await asyncio.sleep(0)
+    given_back = full.limit, tasks[3].done()
+    full.leave(await tasks[1])
+    await tasks[3]
+
+    assert given_back == (2, False)
+    assert (full.limit, full.in_flight) == (2, 2)
+
+
+@virtual_time.passes_at_once
+async def test_more_slots_are_asked_for_when_a_request_has_to_wait() -> None:
+    asked: list[str] = []
+    full = Line("gpu1", LIMITS, now, lambda: asked.append("more"))
+    full.lend(1)
+
+    await join(full)
+    before = [*asked]
+    await join(full)
+
+    assert (before, asked) == ([], ["more"])
 
 
 @virtual_time.passes_at_once
@@ -353,8 +384,8 @@ class LineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = ManualTimeLoop()
-        self.limit = 2
-        self.line = Line("gpu1", self.limit, LIMITS, self.loop.time)
+        self.line = Line("gpu1", LIMITS, self.loop.time)
+        self.line.lend(2)
         self.waiting: list[Request] = []  # oldest first
         self.in_flight: list[Request] = []
 
@@ -404,9 +435,9 @@ class LineMachine(RuleBasedStateMachine):
         self.give_back(data)
         self.settle()
 
-    @rule(limit=st.integers(0, 4))
-    def change_limit(self, limit: int) -> None:
-        self.limit = self.line.limit = limit
+    @rule(limit=st.integers(0, 4), shrinks_to=st.none() | st.integers(0, 4))
+    def change_limit(self, limit: int, shrinks_to: int | None) -> None:
+        self.line.lend(limit, shrinks_to=shrinks_to)
         self.settle()
 
     @rule(passed_s=st.sampled_from([0.01, 0.3, 1, 2]))
@@ -435,7 +466,7 @@ class LineMachine(RuleBasedStateMachine):
             admitted.append(item)
         self.in_flight += admitted
         if admitted:
-            assert self.line.in_flight <= self.limit
+            assert self.line.in_flight <= self.line.limit
         for item in admitted:
             self.judge(item)
 
@@ -459,7 +490,7 @@ class LineMachine(RuleBasedStateMachine):
     @invariant()
     def queue_is_bounded_and_no_slot_idles_while_someone_waits(self) -> None:
         assert len(self.waiting) <= LIMITS.queue_size
-        assert not self.waiting or len(self.in_flight) >= self.limit
+        assert not self.waiting or len(self.in_flight) >= self.line.limit
 
     @invariant()
     def nobody_waits_too_long(self) -> None:
