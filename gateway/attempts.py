@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import orjson
 
-from feature_config.errors import DeploymentMissing
 from gateway.errors import DeadlinePassed
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
@@ -25,7 +24,7 @@ from gateway.routing.line import Lane, Line
 from prompts.errors import ContextTooLong, PromptError
 from prompts.render import RenderedPrompt
 from selfhosted_models.endpoints import Endpoint
-from selfhosted_models.errors import DeploymentError
+from selfhosted_models.errors import DeploymentError, UpstreamTimeout
 from selfhosted_models.outbound import OutboundRequest
 from selfhosted_models.serving import Clocks, ServingConfig
 from selfhosted_models.serving_formats.base import ServingFormat
@@ -40,6 +39,8 @@ RenderFor = Callable[[Candidate], RenderedPrompt]
 MAX_ATTEMPTS = 2
 #: Before the same endpoint is asked again: full jitter between these.
 BACKOFF_BOUNDS_S = (0.1, 0.4)
+#: A timer of the event loop may fire a little early.
+TIMER_SLACK_S = 0.005
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class Attempt:
     _call: Call
     _line: Line
     _entered_at: float
+    _ends_by: float
     _has_left: bool = False
 
     @property
@@ -90,7 +92,11 @@ class Attempt:
         self._leave()
 
     def failed(self, error: DeploymentError) -> None:
-        self._call.failed(error)
+        now = asyncio.get_running_loop().time()
+        if isinstance(error, UpstreamTimeout) and now >= self._ends_by - TIMER_SLACK_S:
+            self._call.abandoned()  # a caller's deadline is no verdict on the server
+        else:
+            self._call.failed(error)
         self._leave()
 
     def abandoned(self) -> None:
@@ -145,6 +151,8 @@ class Route:
         """Yield what may be tried, its slot taken: other servers first, then the same again."""
         sent: list[Attempt] = []
         for candidate in self.candidates:
+            if len(sent) == MAX_ATTEMPTS:
+                break
             if (rendered := self._rendered(candidate)) is None:
                 continue
             tried: list[Endpoint] = []
@@ -170,7 +178,7 @@ class Route:
             # must not hide why the fallback is asked at all.
             if not self._errors and not isinstance(error, ContextTooLong):
                 raise
-            self._errors.append((candidate.serving.deployment, error))
+            self._note(candidate, error)
             return None
 
     async def _enter(
@@ -184,21 +192,21 @@ class Route:
         """Take a slot of the deployment; None if none is free in time, or no endpoint is left."""
         serving, fleet, exchange = candidate.serving, self.fleet, self.exchange
         if fleet.now() >= exchange.first_content_by:
+            if self._errors:  # they say more than that the time is over now
+                return None
             raise DeadlinePassed("The time for an answer was over before a server could be asked.")
-        if fleet.choose(serving, tried=tried) is None:
-            if not tried:
-                self._note(candidate, _nobody_to_ask(serving, fleet))
+        if self._choose(candidate, tried) is None:
             return None
-        line = fleet.line_of(serving)
+        line, joined_at = fleet.line_of(serving), fleet.now()
         try:
-            joined_at = fleet.now()
             entered_at = await line.enter(self.lane, exchange.user, by=exchange.first_content_by)
         except DeploymentBusy as busy:
             self._note(candidate, busy)
             return None
-        exchange.queued_s += entered_at - joined_at
+        finally:
+            exchange.queued_s += fleet.now() - joined_at
         # Chosen now: while it waited, an endpoint may have failed others.
-        endpoint = fleet.choose(serving, tried=tried)
+        endpoint = self._choose(candidate, tried)
         if endpoint is None or not self._may_send(candidate, endpoint, is_retry=is_retry):
             line.leave(entered_at)
             return None
@@ -211,34 +219,38 @@ class Route:
             _call=fleet.state_of(serving.deployment, endpoint).begin(is_retry=is_retry),
             _line=line,
             _entered_at=entered_at,
+            _ends_by=exchange.ends_by,
         )
         exchange.note_attempt(serving.deployment, rendered)
         return attempt
+
+    def _choose(self, candidate: Candidate, tried: Collection[Endpoint]) -> Endpoint | None:
+        serving, fleet = candidate.serving, self.fleet
+        endpoint = fleet.choose(serving, tried=tried)
+        if endpoint is None and not tried:
+            opens_in_s = fleet.opens_again_in_s(serving)
+            self._note(candidate, CircuitOpen(serving.deployment, opens_in_s))
+        return endpoint
 
     def _may_send(self, candidate: Candidate, endpoint: Endpoint, *, is_retry: bool) -> bool:
         state = self.fleet.state_of(candidate.serving.deployment, endpoint)
         return not is_retry or state.retry_budget.allows_retry
 
-    def _note(self, candidate: Candidate, error: DeploymentError) -> None:
+    def _note(self, candidate: Candidate, error: DeploymentError | PromptError) -> None:
         deployment = candidate.serving.deployment
         self._errors.append((deployment, error))
         self.exchange.failed_attempts.append(f"{deployment}: {error.code}")
 
-    def _error(self) -> DeploymentError | PromptError | DeploymentMissing:
+    def _error(self) -> DeploymentError | PromptError:
         """Return what to tell the caller: the last server's word, or why none was asked."""
-        if not self._errors:
-            return DeploymentMissing("The deployment has no endpoint: add one to it.")
         errors = [error for _, error in self._errors]
         told = [error for error in errors if isinstance(error, DeploymentError)]
         names = list(dict.fromkeys(name for name, _ in self._errors))
-        if told and len(names) > 1:
-            told[
-                -1
-            ].safe_message = (
-                f"None of {', '.join(names)} could answer. The last: {told[-1].safe_message}"
+        if not told:
+            return errors[0]
+        last = told[-1]
+        if len(names) > 1:
+            last.safe_message = (
+                f"None of {', '.join(names)} could answer. The last: {last.safe_message}"
             )
-        return told[-1] if told else errors[0]
-
-
-def _nobody_to_ask(serving: ServingConfig, fleet: Fleet) -> DeploymentError:
-    return CircuitOpen(serving.deployment, fleet.opens_again_in_s(serving))
+        return last

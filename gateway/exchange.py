@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import re
 import secrets
 import time
@@ -85,18 +86,19 @@ class Exchange:
         return self.sent_user
 
     @property
+    def ends_by(self) -> float:
+        """When the caller stops waiting, on the monotonic clock (as the event loop's)."""
+        return math.inf if self.deadline_s is None else self.started_at + self.deadline_s
+
+    @property
     def first_content_by(self) -> float:
-        """When the first content must be there, on the monotonic clock (as the event loop's)."""
-        if self.deadline_s is not None:
-            return self.started_at + min(self.deadline_s, FIRST_CONTENT_WITHIN_S)
-        return self.started_at + FIRST_CONTENT_WITHIN_S
+        """When the first content must be there, on the same clock."""
+        return min(self.ends_by, self.started_at + FIRST_CONTENT_WITHIN_S)
 
     def within_deadline(self, clocks: Clocks) -> Clocks:
         """Return `clocks` with no more in all than the caller has left."""
-        if self.deadline_s is None:
-            return clocks
-        left_s = self.started_at + self.deadline_s - time.monotonic()
-        return replace(clocks, total_s=min(clocks.total_s, max(left_s, 0)))
+        left_s = max(self.ends_by - time.monotonic(), 0)
+        return replace(clocks, total_s=min(clocks.total_s, left_s))
 
     def note_attempt(self, deployment: str, rendered: RenderedPrompt) -> None:
         """Note whom it is sent to next, and with what prompt."""

@@ -16,6 +16,7 @@ from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
 from gateway.auth import TokenVerifier
 from gateway.denied_tokens import DenyList
+from gateway.gates import Candidate
 from gateway.key_copies import KeyCopies
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.refusal_limit import RefusalLimit
@@ -26,7 +27,7 @@ from gateway.runtime import Runtime, RuntimeSettings
 from gateway.snapshot import ServingSnapshot
 from gateway.trusted_keys import IssuerKeys, IssuerSource, OwnKeys
 from prompts.loader import load_definitions
-from prompts.registry import PromptRegistry
+from prompts.registry import PromptRegistry, variants_for
 from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.outbound import OutboundDoor
@@ -154,6 +155,27 @@ def serving(name: str = "codegemma-gpu1", **changes: Any) -> ServingConfig:
         "api_key": Secret(key) if key else None,
     }
     return ServingConfig(deployment=name, **values | changes)
+
+
+def candidate(serving: ServingConfig) -> Candidate:
+    """Return `serving` with its prompt for completions."""
+    variants = variants_for(serving.family, None)
+    return Candidate(serving, prompts().find(Feature.CODE_COMPLETIONS, variants))
+
+
+def under_way(fleet: Fleet, servings: Iterable[ServingConfig]) -> dict[str, int]:
+    """Return every gauge of `fleet` that is not zero: requests in flight, waiting, on trial."""
+    gauges: dict[str, int] = {}
+    for serving in servings:
+        line = fleet.line_of(serving)
+        gauges[f"in flight to {serving.deployment}"] = line.in_flight
+        gauges[f"waiting for {serving.deployment}"] = line.waiting
+        for endpoint in serving.endpoints:
+            state = fleet.state_of(serving.deployment, endpoint)
+            gauges[f"in flight to {endpoint.url}"] = state.in_flight
+            is_ripe = not state.breaker.opens_again_in_s
+            gauges[f"on trial at {endpoint.url}"] = is_ripe and not state.breaker.lets_through
+    return {name: count for name, count in gauges.items() if count}
 
 
 def snapshot(

@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -10,9 +12,11 @@ import pytest
 import structlog.testing
 
 from feature_config.catalogue import Feature
-from gateway.exchange import FIRST_CONTENT_WITHIN_S, Exchange
+from gateway.auth import Caller
+from gateway.exchange import FIRST_CONTENT_WITHIN_S, MAX_USER_CHARS, Exchange
 from gateway.handler import GatewayHandler
 from gateway.model_metadata import ModelMetadataPolicy
+from selfhosted_models.serving import CHAT_CLOCKS
 from tests.fakes.gitlab import INSTANCE_ID
 from tests.unit.gateway.asgi import Client
 from tests.unit.gateway.parts import (
@@ -181,10 +185,60 @@ def test_first_content_is_noted_once() -> None:
     assert exchange.first_content_at == first
 
 
-def test_all_attempts_share_one_deadline() -> None:
-    exchange = Exchange.begin("GET", {})
+@pytest.mark.parametrize(
+    ("deadline_ms", "within_s"),
+    [
+        ("", FIRST_CONTENT_WITHIN_S),
+        ("20000", 20),
+        ("1", 0.001),
+        ("0", 0),
+        ("90000", FIRST_CONTENT_WITHIN_S),
+        ("999999999", FIRST_CONTENT_WITHIN_S),
+        ("-5", FIRST_CONTENT_WITHIN_S),
+        ("1e3", FIRST_CONTENT_WITHIN_S),
+        ("9" * 5000, FIRST_CONTENT_WITHIN_S),
+        ("\u0663", FIRST_CONTENT_WITHIN_S),
+        ("soon", FIRST_CONTENT_WITHIN_S),
+    ],
+)
+def test_all_attempts_share_one_deadline(deadline_ms: str, within_s: float) -> None:
+    exchange = Exchange.begin("GET", {"X-Request-Deadline-Ms": deadline_ms})
 
-    assert exchange.first_content_by == exchange.started_at + FIRST_CONTENT_WITHIN_S
+    assert exchange.first_content_by == exchange.started_at + within_s
+
+
+@pytest.mark.parametrize(("deadline_s", "total_s"), [(None, 300), (900, 300), (50, 20), (30, 0)])
+def test_call_has_no_more_time_than_the_caller_has_left(
+    deadline_s: float | None, total_s: float
+) -> None:
+    exchange = Exchange("", "GET", deadline_s=deadline_s, started_at=time.monotonic() - 30)
+
+    clocks = exchange.within_deadline(CHAT_CLOCKS)
+
+    assert clocks.total_s == pytest.approx(total_s, abs=1)
+    assert replace(clocks, total_s=300) == CHAT_CLOCKS
+
+
+USER_HEADER = {"X-Gitlab-Global-User-Id": "u-42"}
+
+
+@pytest.mark.parametrize(
+    ("is_own_issued", "sent", "user"),
+    [(True, USER_HEADER, "subject"), (False, USER_HEADER, "u-42"), (False, {}, "")],
+)
+def test_user_is_the_subject_of_a_users_token_or_whom_the_instance_names(
+    *, is_own_issued: bool, sent: dict[str, str], user: str
+) -> None:
+    exchange = Exchange.begin("GET", sent)
+    exchange.caller = Caller("subject", frozenset(), is_own_issued=is_own_issued)
+
+    assert exchange.user == user
+
+
+def test_name_of_a_user_is_bounded() -> None:
+    exchange = Exchange.begin("GET", {"X-Gitlab-Global-User-Id": "u" * 5000})
+
+    assert len(exchange.user) == MAX_USER_CHARS
 
 
 # --- What never gets into a log ------------------------------------------------------------------
