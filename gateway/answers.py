@@ -71,9 +71,11 @@ class OpenAnswer:
 
     async def aclose(self) -> None:
         """Close the connection to the model server, however far the answer has come."""
-        if self._is_over:
-            await self._upstream.drain()
-        await self._upstream.aclose()
+        try:
+            if self._is_over:
+                await self._upstream.drain()
+        finally:
+            await self._upstream.aclose()
 
 
 class TextStream:
@@ -151,14 +153,17 @@ class TextStream:
 
     async def aclose(self) -> None:
         """Close the connection to the model server, however far the answer has come."""
-        self._beginning.cancel()
-        await asyncio.wait({self._beginning})
+        if not self._beginning.done():
+            self._beginning.cancel()  # it closes what it opened
+            await asyncio.wait({self._beginning})
         if not self._beginning.cancelled():
             self._beginning.exception()  # told already, or nobody is left to be told
-        if self._answer is not None:
-            await self._answer.aclose()
-        if self._attempt is not None:
-            self._attempt.abandoned()
+        try:
+            if self._answer is not None:
+                await self._answer.aclose()
+        finally:
+            if self._attempt is not None:
+                self._attempt.abandoned()
 
 
 def with_inputs(inputs: Mapping[str, Any]) -> RenderFor:

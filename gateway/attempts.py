@@ -227,7 +227,8 @@ class Route:
     def _choose(self, candidate: Candidate, tried: Collection[Endpoint]) -> Endpoint | None:
         serving, fleet = candidate.serving, self.fleet
         endpoint = fleet.choose(serving, tried=tried)
-        if endpoint is None and not tried:
+        # What a server said itself says more than that it is left alone now.
+        if endpoint is None and serving.deployment not in (name for name, _ in self._errors):
             opens_in_s = fleet.opens_again_in_s(serving)
             self._note(candidate, CircuitOpen(serving.deployment, opens_in_s))
         return endpoint

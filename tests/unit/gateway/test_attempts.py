@@ -344,6 +344,14 @@ async def test_open_circuit_without_a_fallback_says_when_to_come_again() -> None
 
 
 @virtual_time.passes_at_once
+async def test_failure_that_opens_the_circuit_is_told_as_what_it_is() -> None:
+    setting, servers = Setting(deployment("a"), breaker_failures=1), Servers(a=UNREACHABLE)
+
+    assert await setting.fail(servers) is UNREACHABLE
+    assert servers.asked == ["a"]
+
+
+@virtual_time.passes_at_once
 async def test_circuit_that_opens_while_a_request_waits_is_what_it_is_told() -> None:
     a = deployment("a", max_in_flight=1)
     setting, servers = Setting(a), Servers()
