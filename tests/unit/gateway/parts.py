@@ -203,10 +203,12 @@ def runtime(
     *,
     policy: ModelMetadataPolicy = ModelMetadataPolicy.REGISTERED,
     own_keys: OwnKeys = OWN_KEYS,
+    limits: Limits | None = None,
 ) -> Runtime:
     """Return a runtime whose model servers are all `model_server`; it has no background tasks."""
     instance = Instance()
     keys = issuer_keys(instance)
+    limits = limits or Limits()
     return Runtime(
         options=RuntimeSettings(
             service_name=SERVICE_NAME,
@@ -220,8 +222,8 @@ def runtime(
             disallowed_flags={},
         ),
         snapshot=snapshot() if serves is None else serves,
-        fleet=Fleet(door(model_server)),
-        quotas=Quotas(Limits(), time.monotonic),
+        fleet=Fleet(door(model_server), limits),
+        quotas=Quotas(limits, time.monotonic),
         issuer_door=door(instance),
         verifier=verifier_with(keys, own_keys=own_keys),
         issuer_keys=keys,
