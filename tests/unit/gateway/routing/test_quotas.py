@@ -117,7 +117,7 @@ def test_worker_with_its_hands_full_refuses_everybody_and_charges_nobody() -> No
 
 def test_users_who_asked_nothing_for_a_minute_are_forgotten_with_no_gain() -> None:
     clock = Clock()
-    counting = quotas(clock, user_per_minute=1)
+    counting = quotas(clock, user_per_minute=1, user_in_flight=1)
     for number in range(MAX_USERS - 1):
         counting.enter(f"old {number}").leave()
     waiting = counting.enter("waits for an answer")
@@ -128,6 +128,8 @@ def test_users_who_asked_nothing_for_a_minute_are_forgotten_with_no_gain() -> No
 
     clock.now += 60
     ask(counting, 1, "newer")
+    with pytest.raises(QuotaExceeded, match="1 requests at once"):
+        counting.enter("waits for an answer")
     waiting.leave()
 
     assert counting.in_flight == 0
