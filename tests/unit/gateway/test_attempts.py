@@ -448,10 +448,13 @@ async def test_context_too_long_for_all_is_the_callers_fault() -> None:
     assert error is TOO_LONG
 
 
+@pytest.mark.parametrize("error_of_prompt", [TOO_LONG, InputMissing(["prefix"])], ids=repr)
 @virtual_time.passes_at_once
-async def test_fallback_it_does_not_fit_does_not_hide_why_it_is_asked() -> None:
+async def test_fallback_it_does_not_fit_does_not_hide_why_it_is_asked(
+    error_of_prompt: PromptError,
+) -> None:
     a, b = deployment("a"), deployment("b")
-    setting = Setting(a, b, render_for=fitting_only("a"))
+    setting = Setting(a, b, render_for=fitting_only("a", error=error_of_prompt))
     servers = Servers(a=[rejected(500), rejected(502)])
 
     error = await setting.fail(servers)
