@@ -83,7 +83,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with (
         GitLab() as instance,
         ModelServer() as models,
-        gateway(folder, AIGW_GITLAB_URL=instance.url) as running,
+        gateway(
+            folder,
+            AIGW_GITLAB_URL=instance.url,
+            # All tests of a file are one user to it, and many let its model server fail.
+            USER_MAX_IN_FLIGHT="0",
+            USER_REQUESTS_PER_MINUTE="0",
+            BREAKER_FAILURES="0",
+        ) as running,
     ):
         deployment = {
             "name": "fake",

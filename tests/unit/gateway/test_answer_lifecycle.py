@@ -9,6 +9,7 @@ import pytest
 
 from gateway.answers import HOLD_STATUS_S, Question, TextStream, as_given
 from gateway.exchange import Exchange
+from gateway.routing.endpoint_state import HealthState
 from gateway.routing.fleet import Fleet
 from gateway.routing.limits import Limits
 from gateway.routing.line import Lane
@@ -109,7 +110,8 @@ async def test_empty_answer_is_a_success() -> None:
     heard = await texts(await setting.question().stream())
 
     assert heard == []
-    assert not setting.is_a_left_alone
+    health = setting.fleet.state_of("a", A.endpoints[0]).health
+    assert health.state is HealthState.HEALTHY
     assert setting.under_way == {}
     assert setting.exchange.first_content_at is None
 
