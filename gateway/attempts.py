@@ -14,11 +14,10 @@ from typing import TypeVar
 
 import orjson
 
-from gateway.errors import DeadlinePassed
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
 from gateway.routing.endpoint_state import Call
-from gateway.routing.errors import CircuitOpen, DeploymentBusy
+from gateway.routing.errors import CircuitOpen, DeadlinePassed, DeploymentBusy
 from gateway.routing.fleet import Fleet
 from gateway.routing.line import Lane, Line
 from prompts.errors import ContextTooLong, PromptError
@@ -89,7 +88,7 @@ class Attempt:
 
     def succeeded(self) -> None:
         self._call.succeeded()
-        self._leave()
+        self._leave(self._entered_at)
 
     def failed(self, error: DeploymentError) -> None:
         now = asyncio.get_running_loop().time()
@@ -104,10 +103,10 @@ class Attempt:
         self._call.abandoned()
         self._leave()
 
-    def _leave(self) -> None:
+    def _leave(self, entered_at: float | None = None) -> None:
         if not self._has_left:
             self._has_left = True
-            self._line.leave(self._entered_at)
+            self._line.leave(entered_at)
 
 
 @dataclass(slots=True)
@@ -157,7 +156,8 @@ class Route:
                 continue
             tried: list[Endpoint] = []
             while len(sent) < MAX_ATTEMPTS:
-                attempt = await self._enter(candidate, rendered, tried, is_retry=bool(sent))
+                # A fallback's first request is no retry to it: it must take over at once.
+                attempt = await self._enter(candidate, rendered, tried, is_retry=bool(tried))
                 if attempt is None:
                     break
                 sent.append(attempt)
@@ -194,7 +194,7 @@ class Route:
         if fleet.now() >= exchange.first_content_by:
             if self._errors:  # they say more than that the time is over now
                 return None
-            raise DeadlinePassed("The time for an answer was over before a server could be asked.")
+            raise DeadlinePassed
         if self._choose(candidate, tried) is None:
             return None
         line, joined_at = fleet.line_of(serving), fleet.now()
@@ -208,7 +208,7 @@ class Route:
         # Chosen now: while it waited, an endpoint may have failed others.
         endpoint = self._choose(candidate, tried)
         if endpoint is None or not self._may_send(candidate, endpoint, is_retry=is_retry):
-            line.leave(entered_at)
+            line.leave(None)
             return None
         attempt = Attempt(
             candidate=candidate,

@@ -14,6 +14,7 @@ from typing import Any
 from feature_config.errors import DeploymentMissing, FeatureError, FeatureInactive, FeatureUnknown
 from gateway.routing.errors import (
     CircuitOpen,
+    DeadlinePassed,
     DeploymentBusy,
     QuotaExceeded,
     ServerStopping,
@@ -110,13 +111,6 @@ class NotReady(GatewayError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
-class DeadlinePassed(GatewayError):
-    """The time the caller gave us (`X-Request-Deadline-Ms`) was over before a server was asked."""
-
-    code = "deadline_passed"
-    status = HTTPStatus.GATEWAY_TIMEOUT
-
-
 class PathUnknown(GatewayError):
     code = "not_found"
     status = HTTPStatus.NOT_FOUND
@@ -171,6 +165,7 @@ _STATUS: dict[type[BaseException], int] = {
     WorkerBusy: 503,
     ServerStopping: 503,
     QuotaExceeded: 429,
+    DeadlinePassed: 504,
     EndpointRefused: 503,
 }
 

@@ -154,6 +154,18 @@ class EndpointState:
         elif isinstance(error, UpstreamRejected) and error.status == 429:
             self._change(HealthState.DEGRADED, error.safe_message)
 
+    def avoid_unless_heard_since(self, heard_at: float) -> None:
+        """Ask another endpoint first for a while: another worker found this one down.
+
+        Args:
+            heard_at: When it did, in seconds since 1970; what was heard here later counts more.
+        """
+        if self.last_heard_at is not None:
+            silent_s = self._now() - self.last_heard_at
+            if self._wall_clock() - silent_s >= heard_at:
+                return
+        self._avoided_until = self._now() + AVOIDED_FOR_S
+
     def _change(self, state: HealthState, reason: str) -> None:
         if state is not self.health.state or reason != self.health.reason:
             self.history.append(Health(state, reason, self._wall_clock()))

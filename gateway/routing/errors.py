@@ -18,13 +18,22 @@ class DeploymentBusy(DeploymentError):
     code = "deployment_busy"
     retryable = True
 
-    def __init__(self, deployment: str, expected_wait_s: float) -> None:
+    def __init__(self, deployment: str, expected_wait_s: float, limit: str) -> None:
         super().__init__(
-            f"{deployment} is busy: as many requests as it may have at once are under way. Ask "
+            f"{deployment} is busy: it has as many requests at once as it may, and {limit}. Ask "
             "again in a moment; if this happens often, it needs another endpoint or a higher limit."
         )
         low, high = _RETRY_AFTER_BOUNDS_S
         self.retry_after_s = max(low, min(math.ceil(expected_wait_s), high))
+
+
+class DeadlinePassed(DeploymentError):
+    """The time the caller gave us (`X-Request-Deadline-Ms`) was over before a server was asked."""
+
+    code = "deadline_passed"
+
+    def __init__(self) -> None:
+        super().__init__("The time for an answer was over before a server could be asked.")
 
 
 class CircuitOpen(DeploymentError):

@@ -120,16 +120,22 @@ class Line:
         by = min(by, self._now() + self._limits.queue_wait_s)
         wait_s = self.expected_wait_s(lane, user)
         if self._now() + wait_s > by:
-            raise DeploymentBusy(self._deployment, wait_s)
+            raise DeploymentBusy(self._deployment, wait_s, "a slot would come too late")
         if self.waiting >= self._limits.queue_size:
             self._make_room(lane, user, wait_s)
         return await self._wait(lane, user, by)
 
-    def leave(self, entered_at: float) -> None:
-        """Give a slot back; `entered_at` is what `enter` returned."""
-        took_s = self._now() - entered_at
-        share = _NEWEST if self._typical_s else 1.0
-        self._typical_s += share * (took_s - self._typical_s)
+    def leave(self, entered_at: float | None) -> None:
+        """Give a slot back.
+
+        Args:
+            entered_at: What `enter` returned; None of a request that was not answered, which says
+                nothing about how long one takes.
+        """
+        if entered_at is not None:
+            took_s = self._now() - entered_at
+            share = _NEWEST if self._typical_s else 1.0
+            self._typical_s += share * (took_s - self._typical_s)
         self.in_flight -= 1
         if self.limit > self.shrinks_to:
             self.limit -= 1
@@ -151,7 +157,8 @@ class Line:
                 await waiter.admitted
         except TimeoutError as exc:
             self._give_up(lane, waiter)
-            raise DeploymentBusy(self._deployment, self._typical_s) from exc
+            limit = "no slot came free in time"
+            raise DeploymentBusy(self._deployment, self._typical_s, limit) from exc
         except BaseException:
             self._give_up(lane, waiter)
             raise
@@ -191,23 +198,18 @@ class Line:
                 waiter.admitted.set_result(None)
 
     def _make_room(self, lane: Lane, newcomer: str, wait_s: float) -> None:
-        """In a full line, the newest request of whoever has most in it gives way to others.
+        """In a full line, somebody's newest request gives way, or the newcomer is refused.
 
-        Nobody gives way to a lane that goes after their own.
+        A lane that goes later gives way first; in the newcomer's own, whoever has most waiting.
         """
-        victim_lane, victim = max(
-            (
-                (theirs, user)
-                for theirs in reversed(list(Lane)[lane:])
-                for user in self._lanes[theirs]
-            ),
-            key=lambda place: len(self._lanes[place[0]][place[1]]),
-            default=(lane, newcomer),
-        )
-        own = sum(len(users.get(newcomer, ())) for users in self._lanes)
-        if len(self._lanes[victim_lane].get(victim, ())) <= own + 1:
-            raise DeploymentBusy(self._deployment, wait_s)
-        last = self._lanes[victim_lane][victim][-1]
-        self._remove(victim_lane, last)
+        busy = DeploymentBusy(self._deployment, wait_s, "its line is full")
+        later = [theirs for theirs in reversed(Lane) if theirs > lane and self._lanes[theirs]]
+        giving = later[0] if later else lane
+        users = self._lanes[giving]
+        user = max(users, key=lambda name: len(users[name]), default=newcomer)
+        if not later and len(users.get(user, ())) <= len(users.get(newcomer, ())) + 1:
+            raise busy
+        last = users[user][-1]
+        self._remove(giving, last)
         if not last.admitted.done():  # its client left, it has not noticed yet
-            last.admitted.set_exception(DeploymentBusy(self._deployment, wait_s))
+            last.admitted.set_exception(busy)

@@ -13,6 +13,7 @@ from gateway.errors import Dialect, ErrorAnswer, GatewayError, KnownError, answe
 from gateway.model_metadata import DialectUnsupported
 from gateway.routing.errors import (
     CircuitOpen,
+    DeadlinePassed,
     DeploymentBusy,
     QuotaExceeded,
     ServerStopping,
@@ -51,7 +52,6 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (errors.BodyTooLarge("no"), (413, NONE), (413, NONE), (413, NONE)),
     (errors.BodyTimeout("no"), (408, NONE), (408, NONE), (408, NONE)),
     (errors.NotReady("wait"), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
-    (errors.DeadlinePassed("no"), (504, NONE), (504, NONE), (504, NEVER)),
     (errors.PathUnknown("no"), (404, NONE), (404, NONE), (404, NONE)),
     (errors.MethodUnknown("no"), (405, NONE), (405, NONE), (405, NONE)),
     (FeatureUnknown("x", known=["y"]), (404, NONE), (404, NONE), (404, NONE)),
@@ -69,7 +69,8 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (deployment_errors.UpstreamTimeout("no"), (503, NONE), (421, NONE), (504, NEVER)),
     (deployment_errors.UpstreamProtocolError("no"), (503, NONE), (421, NONE), (502, NEVER)),
     (deployment_errors.UpstreamTruncated("no"), (503, NONE), (421, NONE), (502, NEVER)),
-    (DeploymentBusy("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
+    (DeadlinePassed(), (504, NONE), (504, NONE), (504, NEVER)),
+    (DeploymentBusy("gpu1", 4.2, "so"), (503, LATER), (503, LATER), (503, LATER)),
     (CircuitOpen("gpu1", 4.2), (503, LATER), (503, LATER), (503, LATER)),
     (ServerStopping(), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
     (WorkerBusy(), (503, AGAIN), (503, AGAIN), (503, AGAIN)),

@@ -9,7 +9,7 @@ from gateway.routing.errors import CircuitOpen, DeploymentBusy
 def test_busy_deployment_is_worth_asking_again_within_five_seconds(
     expected_s: float, told_s: int
 ) -> None:
-    assert DeploymentBusy("gpu1", expected_s).retry_after_s == told_s
+    assert DeploymentBusy("gpu1", expected_s, "its line is full").retry_after_s == told_s
 
 
 @pytest.mark.parametrize(("opens_in_s", "told_s"), [(0, 1), (0.2, 1), (9.1, 10), (144, 30)])
