@@ -85,6 +85,12 @@ class FeatureSetting(models.Model):
         help_text="Which versions of the feature's own prompt may be used, as in 1.0.0, ~1.2 or "
         "^1.0.0; the newest of them is. Empty leaves it to the caller, or to the newest of 1.x.",
     )
+    file_digest = models.CharField(
+        max_length=32,
+        blank=True,
+        editable=False,
+        help_text="Digest of what the configuration file said of it; empty: not managed by file.",
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -99,9 +105,19 @@ class FeatureSetting(models.Model):
     def __str__(self) -> str:
         return self.facts.title
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        # One transaction with the receivers, so that a change that cannot be recorded is not made.
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
     @property
     def facts(self) -> FeatureFacts:
         return FEATURES[Feature(self.feature)]
+
+    @property
+    def is_managed_by_file(self) -> bool:
+        """Whether the configuration file that was applied last names it."""
+        return bool(self.file_digest)
 
     def assign(self, deployments: Sequence[ModelDeployment]) -> None:
         """Let `deployments` answer, first choice first; none leaves the feature unassigned.

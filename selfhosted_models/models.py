@@ -10,7 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models, transaction
 
 from selfhosted_models.endpoints import parse_endpoint
-from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.errors import EndpointRefused, SecretUnavailable
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.fields import EndpointsField
 from selfhosted_models.secrets import API_KEY_PATTERN, Secret, SecretBox
@@ -111,6 +111,19 @@ class ModelDeployment(models.Model):
     )
     api_key_ciphertext = models.TextField(blank=True, editable=False)
     api_key_hint = models.CharField(max_length=4, blank=True, editable=False)
+    api_key_fingerprint = models.CharField(max_length=16, blank=True, editable=False)
+    api_key_env = models.CharField(
+        max_length=255,
+        blank=True,
+        editable=False,
+        help_text="The environment variable a configuration file gave the key by.",
+    )
+    api_key_file = models.CharField(
+        max_length=4096,
+        blank=True,
+        editable=False,
+        help_text="The file a configuration file gave the key by.",
+    )
     context_tokens = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -134,6 +147,12 @@ class ModelDeployment(models.Model):
     )
     is_active = models.BooleanField(
         "active", default=True, help_text="An inactive deployment answers nothing and stays listed."
+    )
+    file_digest = models.CharField(
+        max_length=32,
+        blank=True,
+        editable=False,
+        help_text="Digest of what the configuration file said of it; empty: not managed by file.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -193,14 +212,21 @@ class ModelDeployment(models.Model):
         if not self.api_key_ciphertext or not isinstance(self.endpoints, list):
             return False
         before = type(self).objects.filter(pk=self.pk, api_key_ciphertext=self.api_key_ciphertext)
-        urls = before.values_list("endpoints", flat=True).first()
-        if urls is None:
-            return False
+        owner = before.first()
+        return owner is not None and not self.may_use_key_of(owner)
+
+    def may_use_key_of(self, owner: "ModelDeployment") -> bool:
+        """Tell whether every endpoint is at a host that the key of `owner` was entered for."""
         try:
-            known = {parse_endpoint(url).origin for url in urls}
-            return any(parse_endpoint(url).origin not in known for url in self.endpoints)
+            known = {parse_endpoint(url).origin for url in owner.endpoints}
+            return all(parse_endpoint(url).origin in known for url in self.endpoints)
         except (EndpointRefused, TypeError):  # the latter: an item that is no text
-            return True
+            return False
+
+    @property
+    def is_managed_by_file(self) -> bool:
+        """Whether the configuration file that was applied last names it."""
+        return bool(self.file_digest)
 
     @property
     def has_api_key(self) -> bool:
@@ -226,10 +252,35 @@ class ModelDeployment(models.Model):
             key, context=self._secret_context
         )
         self.api_key_hint = key[-4:] if len(key) >= MIN_KEY_CHARS_FOR_HINT else ""
+        self.api_key_fingerprint = Secret(key).fingerprint(keyed_by=settings.SECRET_KEY)
+        self.api_key_env = self.api_key_file = ""
 
     def remove_api_key(self) -> None:
-        self.api_key_ciphertext = ""
-        self.api_key_hint = ""
+        self.api_key_ciphertext = self.api_key_hint = self.api_key_fingerprint = ""
+        self.api_key_env = self.api_key_file = ""
+
+    def take_api_key(self, owner: "ModelDeployment", box: SecretBox) -> None:
+        """Store the key of another row here too, still unread.
+
+        Raises:
+            SecretUnavailable: It cannot be decrypted.
+        """
+        key = owner.decrypt_api_key(box)
+        if key is None:
+            self.remove_api_key()
+            return
+        self.api_key_ciphertext = box.encrypt_again(key, context=self._secret_context)
+        self.api_key_hint = owner.api_key_hint
+        self.api_key_fingerprint = owner.api_key_fingerprint
+        self.api_key_env = self.api_key_file = ""
+
+    def holds_api_key(self, key: str, box: SecretBox) -> bool:
+        """Tell whether `key` is the stored one; one that cannot be decrypted is not."""
+        try:
+            stored = self.decrypt_api_key(box)
+        except SecretUnavailable:
+            return False
+        return stored is not None and stored.equals(key)
 
     def decrypt_api_key(self, box: SecretBox) -> Secret | None:
         """Return the key, None if there is none.

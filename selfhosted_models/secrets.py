@@ -4,6 +4,7 @@ At rest a secret is a Fernet token bound to its row; in memory it is a `Secret`,
 wherever a careless line might print it.
 """
 
+import hmac
 import json
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from selfhosted_models.errors import SecretUnavailable
 
 #: What an API key may hold: a header carries it.
 API_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,2000}")
+FINGERPRINT_CHARS = 16
 
 
 class Secret:
@@ -27,6 +29,15 @@ class Secret:
 
     def reveal(self) -> str:
         return self._value
+
+    def equals(self, value: str) -> bool:
+        """Compare in constant time."""
+        return hmac.compare_digest(self._value.encode(), value.encode())
+
+    def fingerprint(self, *, keyed_by: str) -> str:
+        """Return a name for it that tells no more than whether two secrets are the same."""
+        keyed = f"selfhosted_models.secret:{keyed_by}".encode()
+        return hmac.digest(keyed, self._value.encode(), "sha256").hex()[:FINGERPRINT_CHARS]
 
     def __repr__(self) -> str:
         return "***"
@@ -53,6 +64,10 @@ class SecretBox:
     def encrypt(self, value: str, *, context: str) -> str:
         """Return a token that `decrypt` opens only with the same `context` (table, column, row)."""
         return self._fernet.encrypt(json.dumps([context, value]).encode()).decode()
+
+    def encrypt_again(self, secret: Secret, *, context: str) -> str:
+        """Return a token of a secret that was decrypted, for another row."""
+        return self.encrypt(secret.reveal(), context=context)
 
     def decrypt(self, token: str, *, context: str) -> Secret:
         """Return the secret in `token`.
