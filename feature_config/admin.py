@@ -10,7 +10,6 @@ from feature_config.models import FeatureSetting
 from selfhosted_models.families import ModelFamily
 
 
-@admin.register(FeatureSetting)
 class FeatureSettingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = FeatureSettingForm
     list_display = (

@@ -7,11 +7,15 @@ class GatewayConfig(AppConfig):
     verbose_name = "AI Gateway"
 
     def ready(self) -> None:
-        from feature_config.models import FeatureSetting
+        from feature_config.models import FeatureChoice, FeatureSetting
         from gateway import checks  # noqa: F401 - registers them
         from gateway.change_hints import announce_change
+        from gateway.configuration.history import record_unattributed_change
+        from gateway.models import Revision
         from selfhosted_models.models import ModelDeployment
 
-        for model in (ModelDeployment, FeatureSetting):
-            post_save.connect(announce_change, sender=model)
-            post_delete.connect(announce_change, sender=model)
+        # A choice has no hook for its deletion: `assign` deletes those it is about to replace.
+        for model in (ModelDeployment, FeatureSetting, FeatureChoice):
+            post_save.connect(record_unattributed_change, sender=model)
+        post_delete.connect(record_unattributed_change, sender=ModelDeployment)
+        post_save.connect(announce_change, sender=Revision)

@@ -28,6 +28,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 FIRST_CONTENT_WITHIN_S = 55.0
 
 
+def sent_request_id(headers: Mapping[str, str]) -> str:
+    """Return the request id a caller sent; empty if there is none that is well-formed."""
+    sent = headers.get("X-Request-ID", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else ""
+
+
 @dataclass(slots=True)
 class Exchange:
     """Filled in as the request goes on; times are of the monotonic clock.
@@ -68,8 +74,7 @@ class Exchange:
 
     @classmethod
     def begin(cls, method: str, headers: Mapping[str, str]) -> "Exchange":
-        sent = headers.get("X-Request-ID", "")
-        request_id = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(16)
+        request_id = sent_request_id(headers) or secrets.token_hex(16)
         deadline_ms = headers.get("X-Request-Deadline-Ms", "")
         return cls(
             request_id=request_id,

@@ -43,7 +43,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_REASON_CHARS = 500
 
 #: Answered without a token.
-PUBLIC_PATHS = frozenset({"/monitoring/healthz", "/monitoring/ready"})
+PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/monitoring/healthz", "/monitoring/ready"})
 
 
 class GatewayHandler:
@@ -95,10 +95,10 @@ class GatewayHandler:
 
     async def _admit(self, request: GatewayRequest, receive: Receive) -> HttpResponse | None:
         """Authenticate, then read the body; return the answer if it ends here."""
-        if _is_preflight(request):
-            return _preflight(request)
         exchange = request.exchange
         exchange.configuration = request.runtime.snapshot.version
+        if _is_preflight(request):
+            return _preflight(request)
         try:
             request.runtime.require_not_draining()
             if request.path_info not in PUBLIC_PATHS:
@@ -189,6 +189,8 @@ async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send
     }
     if exchange.prompt_digest:
         headers["X-Gitlab-Duo-Prompt-Digest"] = exchange.prompt_digest
+    if exchange.configuration:
+        headers["X-Gitlab-Duo-Configuration"] = exchange.configuration
     if "Origin" in request.headers:
         headers["Access-Control-Allow-Origin"] = "*"
     if exchange.deployment:

@@ -17,6 +17,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from gateway import keyfiles
 from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
+from gateway.configuration.stored import read_configuration
 from gateway.denied_tokens import DenyList
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.key_copies import KeyCopies
@@ -29,12 +30,7 @@ from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
 from gateway.routing.limits import Limits
 from gateway.routing.quotas import Quotas
-from gateway.snapshot import (
-    ServingSnapshot,
-    build_snapshot,
-    empty_snapshot,
-    read_configuration,
-)
+from gateway.snapshot import ServingSnapshot, build_snapshot, empty_snapshot
 from gateway.trusted_keys import (
     IssuerKeys,
     IssuerSource,
@@ -228,7 +224,7 @@ class Runtime:
             configuration = read_configuration()
         finally:
             close_old_connections()
-        if configuration.digest() == self.snapshot.version:
+        if configuration.rows_digest() == self.snapshot.rows_digest:
             return self.snapshot
         box = SecretBox(self.options.encryption_keys)
         return build_snapshot(configuration, self.snapshot.prompts, box)

@@ -8,7 +8,6 @@ from selfhosted_models.forms import ModelDeploymentForm
 from selfhosted_models.models import ModelDeployment
 
 
-@admin.register(ModelDeployment)
 class ModelDeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = ModelDeploymentForm
     list_display = ("name", "is_active", "used_by", "family", "endpoint_list", "has_key")

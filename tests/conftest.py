@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 from pytest_socket import disable_socket, enable_socket
 
 from tests import services
@@ -22,6 +24,20 @@ def unavailable(reason: str) -> NoReturn:
     if IN_CI:
         pytest.fail(f"{reason} (in CI nothing may be missing)")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> list[str]:
+    """Take the triggers off that keep the history append-only, and return their SQL.
+
+    They would refuse what empties the tables after a test with transactions of its own.
+    """
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = dict(cursor.fetchall())
+        for name in triggers:
+            cursor.execute(f"DROP TRIGGER {name}")
+    return list(triggers.values())
 
 
 @pytest.fixture(autouse=True)

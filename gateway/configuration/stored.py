@@ -1,0 +1,98 @@
+"""Between the stored rows and the document: both are read from, and written to, here alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from feature_config.catalogue import Feature
+from feature_config.models import FeatureSetting
+from feature_config.resolution import FeatureRoute
+from gateway.configuration.document import (
+    Choice,
+    DeploymentEntry,
+    Document,
+    KeyReference,
+    Timeouts,
+    digest_of,
+)
+from selfhosted_models.models import ModelDeployment
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConfiguration:
+    """The rows of the configuration, read together.
+
+    Attributes:
+        deployments: All of them, by name.
+        routes: Every feature of the catalogue.
+    """
+
+    deployments: tuple[ModelDeployment, ...]
+    routes: Mapping[Feature, FeatureRoute]
+
+    def document(self) -> Document:
+        """Return the rows as a document; rows that no form has checked are taken as they are."""
+        return Document(
+            deployments=tuple(map(entry_of, self.deployments)),
+            features={
+                feature: Choice(route.chosen, route.is_inactive)
+                for feature, route in self.routes.items()
+            },
+        )
+
+    def rows_digest(self) -> str:
+        """Return a digest that changes with the document, and when keys are encrypted anew."""
+        keys = [[row.pk, row.api_key_ciphertext] for row in self.deployments]
+        return digest_of([self.document().to_data(), keys])
+
+
+def read_configuration() -> StoredConfiguration:
+    """Read the configuration from the database; blocks."""
+    settings = FeatureSetting.objects.prefetch_related("choices__deployment")
+    choices = {Feature(setting.feature): choice_of(setting) for setting in settings}
+    return StoredConfiguration(
+        deployments=tuple(ModelDeployment.objects.order_by("name")),
+        routes={
+            feature: FeatureRoute(feature, choice.deployments, choice.is_inactive)
+            for feature in Feature
+            for choice in [choices.get(feature, Choice())]
+        },
+    )
+
+
+def entry_of(row: ModelDeployment) -> DeploymentEntry:
+    key = KeyReference(env=row.api_key_env, file=row.api_key_file, stored=row.api_key_fingerprint)
+    urls = row.endpoints
+    return DeploymentEntry(
+        name=row.name,
+        family=str(row.family),
+        serving_format=row.serving_format,
+        endpoints=tuple(urls) if isinstance(urls, list) else (urls,),
+        model_identifier=row.model_identifier,
+        api_key=key if row.has_api_key else None,
+        context_tokens=row.context_tokens,
+        timeouts=Timeouts(
+            first_token_s=row.first_token_timeout_s,
+            idle_s=row.idle_timeout_s,
+            total_s=row.total_timeout_s,
+        ),
+        is_active=row.is_active,
+    )
+
+
+def fill_row(row: ModelDeployment, entry: DeploymentEntry) -> None:
+    """Write all of `entry` to an unsaved row, except its key."""
+    row.name = entry.name
+    row.family = entry.family
+    row.serving_format = entry.serving_format
+    row.endpoints = list(entry.endpoints)
+    row.model_identifier = entry.model_identifier
+    row.context_tokens = entry.context_tokens
+    row.first_token_timeout_s = entry.timeouts.first_token_s
+    row.idle_timeout_s = entry.timeouts.idle_s
+    row.total_timeout_s = entry.timeouts.total_s
+    row.is_active = entry.is_active
+
+
+def choice_of(setting: FeatureSetting) -> Choice:
+    names = tuple(choice.deployment.name for choice in setting.choices.all())
+    return Choice(() if setting.is_inactive else names, setting.is_inactive)

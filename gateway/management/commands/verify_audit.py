@@ -1,0 +1,46 @@
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from gateway.audit import verify
+
+_HEAD = re.compile(r"\d{1,18}:[0-9a-f]{64}")
+
+
+class Command(BaseCommand):
+    requires_system_checks = []
+    help = (
+        "Check that no audit record and no revision was changed or taken away. Note the head it "
+        "prints elsewhere: with --head it later proves that nothing before it was rewritten."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--head", default="", help="NUMBER:HASH as printed before")
+        parser.add_argument("--json", action="store_true", help="for machines")
+
+    def handle(self, *, head: str, json: bool, **_: Any) -> None:
+        if head and not _HEAD.fullmatch(head):
+            raise CommandError("--head is NUMBER:HASH, as this command printed it.", returncode=2)
+        try:
+            found = verify(head)
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database cannot be used ({type(error).__name__}): check that it is up, and "
+                "that DATABASE_URL is right.",
+                returncode=1,
+            ) from error
+        if json:
+            self.stdout.write(_to_json(asdict(found)))
+        else:
+            self.stdout.write(f"{found.records} records and {found.revisions} revisions.")
+            self.stdout.write(f"Head: {found.head}")
+        if found.problems:
+            raise CommandError("\n".join(found.problems), returncode=1)
+
+
+def _to_json(data: Any) -> str:
+    return json.dumps(data, indent=2)

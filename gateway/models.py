@@ -1,0 +1,79 @@
+"""What was configured, by whom, and what was done: two tables that only ever grow."""
+
+from typing import Any, ClassVar, NoReturn
+
+from django.db import models
+
+
+class AppendOnly(Exception):
+    """A row that can only be added was to be changed or deleted."""
+
+
+class AppendOnlyQuerySet(models.QuerySet[Any]):
+    """Refuses what would rewrite history; the database has triggers that refuse it too."""
+
+    def update(self, **_: Any) -> NoReturn:
+        raise AppendOnly(f"{self.model._meta.verbose_name_plural} are never changed.")
+
+    def delete(self) -> NoReturn:
+        raise AppendOnly(f"{self.model._meta.verbose_name_plural} are never deleted.")
+
+    def bulk_update(self, *_: Any, **__: Any) -> NoReturn:
+        self.update()
+
+
+class AppendOnlyModel(models.Model):
+    """A numbered row without gaps before it; numbers are given under the history's lock."""
+
+    number = models.PositiveBigIntegerField(primary_key=True)
+    created_at = models.DateTimeField(help_text="UTC.")
+    author = models.CharField(max_length=150)
+    origin = models.CharField(max_length=20, help_text="The way it came: web, rest, file, …")
+    reason = models.CharField(max_length=500, blank=True)
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        ordering: ClassVar = ["number"]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnly(f"{self._meta.verbose_name} {self.pk} is never changed.")
+        super().save(*args, **{**kwargs, "force_insert": True})
+
+    def delete(self, *_: Any, **__: Any) -> NoReturn:
+        raise AppendOnly(f"{self._meta.verbose_name} {self.pk} is never deleted.")
+
+
+class Revision(AppendOnlyModel):
+    """The whole configuration after a change, as its canonical document."""
+
+    digest = models.CharField(max_length=32, db_index=True)
+    document = models.JSONField(help_text="The canonical document; keys as fingerprints only.")
+
+    class Meta(AppendOnlyModel.Meta):
+        pass
+
+    def __str__(self) -> str:
+        return f"Revision {self.number}"
+
+
+class AuditRecord(AppendOnlyModel):
+    """One thing that was done, chained to the record before it by a hash."""
+
+    source_address = models.GenericIPAddressField(null=True)
+    request_id = models.CharField(max_length=128, blank=True)
+    action = models.CharField(max_length=64, help_text="As in deployment.changed.")
+    object_id = models.CharField(max_length=64, blank=True, help_text="A surrogate, never a name.")
+    object_name = models.CharField(max_length=150, blank=True)
+    changes = models.JSONField(default=dict, help_text="Field to [old, new]; no secrets.")
+    revision = models.ForeignKey(Revision, models.PROTECT, null=True, related_name="audit_records")
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta(AppendOnlyModel.Meta):
+        indexes: ClassVar = [models.Index(fields=["object_id"], name="gateway_audit_object")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_name}".strip()
