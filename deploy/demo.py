@@ -152,20 +152,23 @@ def migrate() -> None:
 def register(llm_url: str) -> None:
     """Register the small LLM and let it answer the features; safe to repeat."""
     from feature_config.models import FeatureSetting
+    from gateway.audit import Attribution, Origin
+    from gateway.configuration.history import changing_configuration
     from selfhosted_models.models import ModelDeployment
 
-    deployment = ModelDeployment.objects.filter(name=DEPLOYMENT).first()
-    deployment = deployment or ModelDeployment(name=DEPLOYMENT)
-    deployment.family = "general"
-    deployment.serving_format = "openai_chat"
-    deployment.endpoints = [llm_url]
-    deployment.model_identifier = "smollm2-135m-instruct"
-    deployment.context_tokens = CONTEXT_TOKENS
-    deployment.is_active = True
-    deployment.full_clean()
-    deployment.save()
-    for feature in FEATURES:
-        FeatureSetting.objects.get(feature=feature).assign([deployment])
+    with changing_configuration(Attribution("demo", Origin.COMMAND)):
+        deployment = ModelDeployment.objects.filter(name=DEPLOYMENT).first()
+        deployment = deployment or ModelDeployment(name=DEPLOYMENT)
+        deployment.family = "general"
+        deployment.serving_format = "openai_chat"
+        deployment.endpoints = [llm_url]
+        deployment.model_identifier = "smollm2-135m-instruct"
+        deployment.context_tokens = CONTEXT_TOKENS
+        deployment.is_active = True
+        deployment.full_clean()
+        deployment.save()
+        for feature in FEATURES:
+            FeatureSetting.objects.get(feature=feature).assign([deployment])
 
 
 def make_admin() -> str:

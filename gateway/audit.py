@@ -24,7 +24,7 @@ from gateway.exchange import sent_request_id
 from gateway.models import AuditRecord, Revision
 
 #: Of the advisory lock on PostgreSQL: any number that nothing else uses.
-_LOCK_ID = 0x68697374
+LOCK_ID = 0x68697374
 _FIRST_HASH = "0" * 64
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")
 UNKNOWN_AUTHOR = "unknown"
@@ -101,7 +101,7 @@ def lock_history() -> None:
         return
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_ID])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_ID])
     except OperationalError as error:
         raise HistoryBusy(
             "Another change of the configuration is being saved and takes long. Nothing of this "

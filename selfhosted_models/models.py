@@ -117,12 +117,18 @@ class ModelDeployment(models.Model):
         blank=True,
         editable=False,
         help_text="The environment variable a configuration file gave the key by.",
+        validators=[
+            RegexValidator(
+                r"\A[A-Za-z_][A-Za-z0-9_]*\Z", "Not the name of an environment variable."
+            )
+        ],
     )
     api_key_file = models.CharField(
         max_length=4096,
         blank=True,
         editable=False,
         help_text="The file a configuration file gave the key by.",
+        validators=[RegexValidator(r"\A[^\x00-\x1f\x7f]+\Z", "No control characters, please.")],
     )
     context_tokens = models.PositiveIntegerField(
         null=True,

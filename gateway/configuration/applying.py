@@ -280,8 +280,11 @@ class _Applier:
                 message = f"no deployment is named '{name}'.{suggest(name, sorted(known))}"
                 self._problems.append(self.document.problem(message, "features", feature.value))
             return
+        rows = [self._rows[name] for name in choice.deployments]
+        if any(row.family not in _CHOICES["family"] for row in rows):
+            return  # told at the deployment
         try:
-            check_choices(feature, [self._rows[name] for name in choice.deployments])
+            check_choices(feature, rows)
         except ValidationError as error:
             message = " ".join(error.messages)
             self._problems.append(self.document.problem(message, "features", feature.value))

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if json:
             self.stdout.write(_to_json(asdict(found)))
         else:
-            self.stdout.write(f"{found.records} records and {found.revisions} revisions.")
+            self.stdout.write(f"Records: {found.records}. Revisions: {found.revisions}.")
             self.stdout.write(f"Head: {found.head}")
         if found.problems:
             raise CommandError("\n".join(found.problems), returncode=1)

@@ -3,12 +3,21 @@
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from feature_config.catalogue import Feature
 from gateway.handler import GatewayHandler
+from gateway.snapshot import empty_snapshot
 from tests.unit.gateway.asgi import Answer, Client
-from tests.unit.gateway.parts import ModelServer, runtime, serving, snapshot, text_answer
+from tests.unit.gateway.parts import (
+    ModelServer,
+    prompts,
+    runtime,
+    serving,
+    snapshot,
+    text_answer,
+)
 from tests.unit.gateway.signing import headers, mint
 
 COMPLETIONS = "/v2/code/completions"
@@ -71,6 +80,7 @@ async def test_every_answer_has_the_common_headers(
     assert float(answer.headers["x-process-time"]) >= 0
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-gitlab-duo-configuration"] == snapshot().version
     assert answer.headers["content-length"] == str(len(answer.body))
 
 
@@ -78,6 +88,31 @@ async def test_without_an_origin_there_is_no_cors_header() -> None:
     answer = await client().get("/monitoring/healthz")
 
     assert "access-control-allow-origin" not in answer.headers
+
+
+# --- Probes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/livez", {}), ("/readyz", {"configuration": snapshot().version})],
+)
+async def test_probes_need_no_token(path: str, body: dict[str, str]) -> None:
+    answer = await client().get(path)
+
+    assert (answer.status, orjson.loads(answer.body)) == (200, body)
+
+
+async def test_worker_without_a_configuration_lives_and_is_not_ready() -> None:
+    empty = Client(
+        GatewayHandler(runtime(ModelServer(text_answer("1")), empty_snapshot(prompts())))
+    )
+
+    live, ready = await empty.get("/livez"), await empty.get("/readyz")
+
+    assert (live.status, ready.status) == (200, 503)
+    assert "check the database" in ready.body.decode()
+    assert "x-gitlab-duo-configuration" not in ready.headers
 
 
 # --- CORS preflight ------------------------------------------------------------------------------

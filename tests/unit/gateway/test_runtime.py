@@ -9,6 +9,7 @@ import pytest_asyncio
 from django.db import connections
 
 from feature_config.catalogue import Feature
+from gateway.configuration.history import newest_revision
 from gateway.runtime import Runtime, runtime_settings
 from selfhosted_models.models import ModelDeployment
 from tests.factories import assign, make_deployment
@@ -53,6 +54,28 @@ async def test_nothing_is_replaced_while_nothing_changes(runtime: Runtime) -> No
     await runtime.refresh_snapshot()
 
     assert runtime.snapshot is before
+
+
+async def test_a_key_encrypted_anew_is_taken_as_the_same_version(runtime: Runtime) -> None:
+    deployment = await in_thread(make_deployment, api_key="a-key")
+    await runtime.refresh_snapshot()
+    before = runtime.snapshot
+    deployment.set_api_key("a-key")
+    await in_thread(deployment.save)
+
+    await runtime.refresh_snapshot()
+
+    assert runtime.snapshot is not before
+    assert runtime.snapshot.version == before.version
+
+
+async def test_the_version_is_the_digest_of_the_newest_revision(runtime: Runtime) -> None:
+    await in_thread(make_deployment)
+
+    await runtime.refresh_snapshot()
+
+    newest = await in_thread(newest_revision)
+    assert runtime.snapshot.version == newest.digest
 
 
 async def test_a_row_no_form_has_checked_leaves_out_itself_alone(runtime: Runtime) -> None:

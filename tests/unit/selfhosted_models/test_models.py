@@ -180,6 +180,43 @@ def test_removed_key_leaves_nothing() -> None:
 
     assert stored(deployment).api_key_ciphertext == ""
     assert stored(deployment).api_key_hint == ""
+    assert stored(deployment).api_key_fingerprint == ""
+
+
+def test_key_has_the_same_fingerprint_in_every_row() -> None:
+    one, other = make_deployment(api_key=KEY), make_deployment(api_key=KEY)
+
+    assert one.api_key_fingerprint == other.api_key_fingerprint != ""
+    assert one.api_key_ciphertext != other.api_key_ciphertext
+    assert make_deployment(api_key="another").api_key_fingerprint != one.api_key_fingerprint
+
+
+def test_new_key_is_not_from_where_the_one_before_was() -> None:
+    deployment = make_deployment(api_key=KEY, api_key_env="KEY", api_key_file="key")
+
+    deployment.set_api_key("another")
+
+    assert (deployment.api_key_env, deployment.api_key_file) == ("", "")
+
+
+def test_key_is_taken_over_from_another_row() -> None:
+    box = SecretBox(settings.ENCRYPTION_KEYS)
+    owner, taker = make_deployment(api_key=KEY), make_deployment(api_key="before")
+
+    taker.take_api_key(owner, box)
+
+    assert taker.holds_api_key(KEY, box)
+    assert taker.api_key_hint == owner.api_key_hint
+    assert taker.api_key_fingerprint == owner.api_key_fingerprint
+    taker.take_api_key(make_deployment(), box)
+    assert not taker.has_api_key
+
+
+def test_key_that_cannot_be_decrypted_is_no_key_one_holds() -> None:
+    box = SecretBox(settings.ENCRYPTION_KEYS)
+
+    assert not make_deployment(api_key_ciphertext="nonsense").holds_api_key(KEY, box)
+    assert not make_deployment().holds_api_key(KEY, box)
 
 
 @pytest.mark.parametrize(("key", "hint"), [("a" * 16 + "WXYZ", "WXYZ"), ("a" * 15 + "WXYZ", "")])

@@ -74,6 +74,32 @@ def test_secret_reveals_itself_on_request() -> None:
     assert Secret(KEY).reveal() == KEY
 
 
+def test_secret_equals_its_value_alone() -> None:
+    assert Secret(KEY).equals(KEY)
+    assert not Secret(KEY).equals(KEY + "x")
+    assert not Secret("é").equals("e")
+
+
+def test_fingerprint_tells_equal_secrets_and_nothing_else() -> None:
+    fingerprint = Secret(KEY).fingerprint(keyed_by="one")
+
+    assert fingerprint == Secret(KEY).fingerprint(keyed_by="one")
+    assert fingerprint != Secret(KEY).fingerprint(keyed_by="another")
+    assert fingerprint != Secret(KEY + "x").fingerprint(keyed_by="one")
+    assert len(fingerprint) == 16
+
+
+def test_box_closes_again_for_another_context() -> None:
+    box = SecretBox([new_key()])
+    opened = box.decrypt(box.encrypt(KEY, context=CONTEXT), context=CONTEXT)
+
+    token = box.encrypt_again(opened, context="another")
+
+    assert box.decrypt(token, context="another").equals(KEY)
+    with pytest.raises(SecretUnavailable):
+        box.decrypt(token, context=CONTEXT)
+
+
 def test_box_opens_what_it_closed() -> None:
     box = SecretBox([new_key()])
 

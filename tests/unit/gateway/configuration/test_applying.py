@@ -189,11 +189,18 @@ def test_planning_tells_the_same_and_changes_nothing() -> None:
         ({"api_key": {"env": "NO"}}, "9: deployments[0].api_key: The environment variable NO is"),
         ({"api_key": {"file": "/no"}}, "9: deployments[0].api_key: The file /no cannot be read"),
         ({"api_key": {"stored": "ab"}}, "9: deployments[0].api_key: No key with the fingerprint"),
+        ({"api_key": {"env": "N-O", "stored": "OLD"}}, "10: deployments[0].api_key.env: Not the"),
+        ({"api_key": {"file": "a\0b", "stored": "OLD"}}, "10: deployments[0].api_key.file: No co"),
         ({"api_key": {"env": "SPACED"}}, "9: deployments[0].api_key: An API key has 1 to 2,000"),
     ],
     ids=str,
 )
 def test_rules_of_the_models_are_told_with_their_lines(changes: dict[str, Any], words: str) -> None:
+    make_deployment(name="old", api_key="stored", endpoints=[ENDPOINT])
+    if key := changes.get("api_key"):
+        fingerprints = {"OLD": fingerprint_of("old")}
+        changes = {"api_key": {name: fingerprints.get(text, text) for name, text in key.items()}}
+
     found = refusals(entry(**changes), environ={"SPACED": "sk-secret word"})
 
     assert len(found) == 1

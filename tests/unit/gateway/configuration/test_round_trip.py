@@ -108,12 +108,7 @@ def break_choice(document: Document) -> Document:
 
 def with_first(document: Document, **changes: Any) -> Document:
     first, *rest = document.deployments
-    features = {
-        feature: choice
-        for feature, choice in document.features.items()
-        if first.name not in choice.deployments
-    }
-    return Document((*rest, replace(first, **changes)), features)
+    return replace(document, deployments=(replace(first, **changes), *rest))
 
 
 def normalised(document: Document) -> dict[str, Any]:
