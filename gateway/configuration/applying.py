@@ -8,7 +8,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
 from feature_config.catalogue import Feature
-from feature_config.models import FeatureSetting, check_choices
+from feature_config.models import FeatureSetting, check_choices, check_prompt_version
 from gateway.audit import Attribution, record
 from gateway.configuration.document import (
     Choice,
@@ -157,6 +157,7 @@ class _Applier:
         """
         changing = dict(self._changing_choices())
         for feature in changing:
+            self._settings[feature].prompt_version = ""
             self._settings[feature].assign([])
         for position, entry in enumerate(self.document.deployments):
             self._check_entry(entry, position)
@@ -285,12 +286,14 @@ class _Applier:
             return  # told at the deployment
         try:
             check_choices(feature, rows)
+            check_prompt_version(feature, rows, choice.prompt_version)
         except ValidationError as error:
             message = " ".join(error.messages)
             self._problems.append(self.document.problem(message, "features", feature.value))
 
     def _answer(self, feature: Feature, choice: Choice) -> None:
         setting = self._settings[feature]
+        setting.prompt_version = choice.prompt_version
         if choice.is_inactive:
             setting.deactivate()
         else:

@@ -67,6 +67,7 @@ class DeploymentEntry:
     api_key: KeyReference | None = None
     context_tokens: int | None = None
     timeouts: Timeouts = Timeouts()
+    max_in_flight: int | None = None
     is_active: bool = True
 
     def to_data(self) -> Data:
@@ -82,13 +83,21 @@ class Choice:
     Attributes:
         deployments: Their names, first choice first; empty if unassigned or inactive.
         is_inactive: Refused to everyone.
+        prompt_version: Constraint on the version of the feature's prompt; "" is none.
     """
 
     deployments: tuple[str, ...] = ()
     is_inactive: bool = False
+    prompt_version: str = ""
 
-    def to_data(self) -> str | list[str]:
-        """Return the choice as the document has it: one name is no list, unless it is a word."""
+    def to_data(self) -> str | list[str] | Data:
+        """Return the choice as the document has it: a mapping only where there is more to say."""
+        if self.prompt_version:
+            return {"answered_by": self.answered_by(), "prompt_version": self.prompt_version}
+        return self.answered_by()
+
+    def answered_by(self) -> str | list[str]:
+        """Return the word, the one name, or the names in order; one that is a word is a list."""
         if self.is_inactive:
             return INACTIVE
         if not self.deployments:

@@ -6,7 +6,7 @@ document is planned or applied.
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -60,7 +60,11 @@ def document_of(data: Any, lines: Mapping[Trail, int] | None = None) -> Document
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise DocumentInvalid(_problem_of(detail, lines) for detail in details) from error
-    document = Document(written.deployments, written.features, lines)
+    features = {
+        feature: replace(choice.answered_by, prompt_version=choice.prompt_version)
+        for feature, choice in written.features.items()
+    }
+    document = Document(written.deployments, features, lines)
     if problems := [*_names_given_twice(document), *_keys_of_no_one_source(document)]:
         raise DocumentInvalid(problems)
     return document
@@ -91,6 +95,20 @@ def _choice(value: Any) -> Any:
     return Choice(tuple(names))
 
 
+def _whole_choice(value: Any) -> Any:
+    """Return the short form of a choice in its long form."""
+    return value if isinstance(value, dict) else {"answered_by": value}
+
+
+@with_config(STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WholeChoice:
+    """A choice as it is written where there is more to say than what answers."""
+
+    answered_by: Annotated[Choice, BeforeValidator(_choice)] = Choice()
+    prompt_version: str = ""
+
+
 @with_config(STRICT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
@@ -98,7 +116,7 @@ class _Written:
 
     version: Literal[1]
     deployments: tuple[DeploymentEntry, ...] = ()
-    features: dict[Feature, Annotated[Choice, BeforeValidator(_choice)]] = field(
+    features: dict[Feature, Annotated[_WholeChoice, BeforeValidator(_whole_choice)]] = field(
         default_factory=dict
     )
 
@@ -111,6 +129,7 @@ _KEYS_OF: Mapping[str, list[str]] = {
         ("deployments", DeploymentEntry),
         ("timeouts", Timeouts),
         ("api_key", KeyReference),
+        *((feature.value, _WholeChoice) for feature in Feature),
     )
 }
 _MESSAGES = {
@@ -130,6 +149,8 @@ _MESSAGES = {
 def _problem_of(detail: ErrorDetails, lines: Mapping[Trail, int]) -> Problem:
     trail = tuple(step for step in detail["loc"] if step != "[key]")
     kind = detail["type"]
+    if trail[-1:] == ("answered_by",) and trail not in lines:
+        trail = trail[:-1]  # the short form
     if kind == "unexpected_keyword_argument":
         parents = [step for step in trail[:-1] if isinstance(step, str)]
         known = _KEYS_OF[parents[-1] if parents else ""]

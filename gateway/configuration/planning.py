@@ -47,7 +47,7 @@ class Change:
     def __str__(self) -> str:
         """Return the change for people, one line and then one for each field."""
         head = f"{_SIGNS[self.action]} {self.kind} {self.name}"
-        if self.kind is Kind.FEATURE:
+        if [*self.fields] == ["answered_by"]:
             return f"{head}: {self.describe_fields()[0].partition(': ')[2]}"
         if self.action is Action.REMOVED:
             return head
@@ -102,10 +102,17 @@ def _value(entry: Data, key: str) -> Any:
 
 def _feature_changes(before: Data, after: Data, renamed: Mapping[str, str]) -> Iterator[Change]:
     for feature in {**before, **after}:
-        old, new = (choices.get(feature, UNASSIGNED) for choices in (before, after))
-        if _renamed(old, renamed) != new:
-            fields = {"answered_by": (old, new)}
+        old, new = (_choice_fields(choices.get(feature)) for choices in (before, after))
+        expected = {**old, "answered_by": _renamed(old["answered_by"], renamed)}
+        fields = {key: (old[key], new[key]) for key in new if expected[key] != new[key]}
+        if fields:
             yield Change(Action.CHANGED, Kind.FEATURE, feature, fields)
+
+
+def _choice_fields(choice: str | list[str] | Data | None) -> Data:
+    """Return the fields of a choice, whichever form it has."""
+    whole = choice if isinstance(choice, dict) else {"answered_by": choice or UNASSIGNED}
+    return {"answered_by": UNASSIGNED, "prompt_version": None, **whole}
 
 
 def _renamed(choice: str | list[str], names: Mapping[str, str]) -> str | list[str]:

@@ -34,7 +34,7 @@ class StoredConfiguration:
         return Document(
             deployments=tuple(map(entry_of, self.deployments)),
             features={
-                feature: Choice(route.chosen, route.is_inactive)
+                feature: Choice(route.chosen, route.is_inactive, route.prompt_version)
                 for feature, route in self.routes.items()
             },
         )
@@ -52,7 +52,9 @@ def read_configuration() -> StoredConfiguration:
     return StoredConfiguration(
         deployments=tuple(ModelDeployment.objects.order_by("name")),
         routes={
-            feature: FeatureRoute(feature, choice.deployments, choice.is_inactive)
+            feature: FeatureRoute(
+                feature, choice.deployments, choice.is_inactive, choice.prompt_version
+            )
             for feature in Feature
             for choice in [choices.get(feature, Choice())]
         },
@@ -75,6 +77,7 @@ def entry_of(row: ModelDeployment) -> DeploymentEntry:
             idle_s=row.idle_timeout_s,
             total_s=row.total_timeout_s,
         ),
+        max_in_flight=row.max_in_flight,
         is_active=row.is_active,
     )
 
@@ -90,9 +93,10 @@ def fill_row(row: ModelDeployment, entry: DeploymentEntry) -> None:
     row.first_token_timeout_s = entry.timeouts.first_token_s
     row.idle_timeout_s = entry.timeouts.idle_s
     row.total_timeout_s = entry.timeouts.total_s
+    row.max_in_flight = entry.max_in_flight
     row.is_active = entry.is_active
 
 
 def choice_of(setting: FeatureSetting) -> Choice:
     names = tuple(choice.deployment.name for choice in setting.choices.all())
-    return Choice(() if setting.is_inactive else names, setting.is_inactive)
+    return Choice(() if setting.is_inactive else names, setting.is_inactive, setting.prompt_version)

@@ -159,6 +159,27 @@ def test_feature_can_be_unassigned_by_name() -> None:
     assert stored()["features"] == {}
 
 
+def test_version_of_a_prompt_is_pinned_and_let_go() -> None:
+    pinned = {"answered_by": "gpu1", "prompt_version": "~1.0"}
+    apply(entry("gpu1"), duo_chat=pinned)
+    assert setting_of(Feature.DUO_CHAT).prompt_version == "~1.0"
+    assert stored()["features"] == {"duo_chat": pinned}
+
+    outcome = apply(entry("gpu1"), duo_chat="gpu1")
+
+    assert [change.fields for change in outcome.changes] == [{"prompt_version": ("~1.0", None)}]
+    assert setting_of(Feature.DUO_CHAT).prompt_version == ""
+
+
+def test_pin_that_no_longer_fits_can_be_changed() -> None:
+    apply(entry("gpu1"), duo_chat="gpu1")
+    FeatureSetting.objects.filter(pk=Feature.DUO_CHAT).update(prompt_version="~99.0")
+
+    apply(entry("gpu1"), duo_chat="gpu1")
+
+    assert setting_of(Feature.DUO_CHAT).prompt_version == ""
+
+
 def test_planning_tells_the_same_and_changes_nothing() -> None:
     make_deployment(name="other")
     before, revisions = stored(), Revision.objects.count()
@@ -215,6 +236,7 @@ def test_rules_of_the_models_are_told_with_their_lines(changes: dict[str, Any], 
             {"duo_chat": "gpu2"},
             "10: features.duo_chat: no deployment is named 'gpu2'. Did you mean",
         ),
+        ({"duo_chat": {"answered_by": "gpu1", "prompt_version": "~99.0"}}, "10: features.duo_chat"),
         ({"duo_chat": ["gpu1", "gpu1"]}, "10: features.duo_chat: A deployment is named twice"),
         (
             {"code_completions": "mistral"},

@@ -60,6 +60,14 @@ def test_whole_seconds_have_one_form() -> None:
         (Choice(("gpu1", "gpu2")), ["gpu1", "gpu2"]),
         (Choice(("inactive",)), ["inactive"]),
         (Choice(("unassigned",)), ["unassigned"]),
+        (
+            Choice(("gpu1",), prompt_version="~1.0"),
+            {"answered_by": "gpu1", "prompt_version": "~1.0"},
+        ),
+        (
+            Choice(prompt_version="~1.0"),
+            {"answered_by": "unassigned", "prompt_version": "~1.0"},
+        ),
     ],
 )
 def test_choice_is_read_back_as_it_was_written(choice: Choice, data: object) -> None:

@@ -35,6 +35,7 @@ def test_example_is_applied_and_uses_every_key_there_is() -> None:
         "model_identifier",
         "api_key",
         "context_tokens",
+        "max_in_flight",
         "timeouts",
         "is_active",
     }

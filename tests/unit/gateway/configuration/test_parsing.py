@@ -22,12 +22,14 @@ deployments:
     api_key: {env: CODEGEMMA_KEY}
     context_tokens: 8192
     timeouts: {first_token_s: 5, idle_s: 2.5}
+    max_in_flight: 8
     is_active: false
 features:
   code_completions: codegemma-gpu1
   duo_chat: [mixtral-a, mixtral-b]
   root_cause_analysis: inactive
   git_suggestions: unassigned
+  test_generation: {answered_by: codegemma-gpu1, prompt_version: ~1.0}
 """
 DEPLOYMENT = """\
 version: 1
@@ -59,6 +61,7 @@ def test_document_is_read_whole() -> None:
                 api_key=KeyReference(env="CODEGEMMA_KEY"),
                 context_tokens=8192,
                 timeouts=Timeouts(first_token_s=5, idle_s=2.5),
+                max_in_flight=8,
                 is_active=False,
             ),
         ),
@@ -67,6 +70,7 @@ def test_document_is_read_whole() -> None:
             Feature.DUO_CHAT: Choice(("mixtral-a", "mixtral-b")),
             Feature.ROOT_CAUSE_ANALYSIS: Choice(is_inactive=True),
             Feature.GIT_SUGGESTIONS: Choice(),
+            Feature.TEST_GENERATION: Choice(("codegemma-gpu1",), prompt_version="~1.0"),
         },
     )
 
@@ -88,7 +92,14 @@ def test_byte_order_mark_is_passed_over() -> None:
         ("    api_key: {enviroment: X}", 8, "api_key.enviroment: unknown key. There is: env, file"),
         ("feature: {}", 8, "feature: unknown key. Did you mean 'features'? There is: version,"),
         ("features:\n  duo_chatt: gpu1", 9, "features.duo_chatt: there is no such feature. Did y"),
-        ("features:\n  duo_chat: {a: 1}", 9, "features.duo_chat: give the name of a deployment"),
+        ("features:\n  duo_chat: 1", 9, "features.duo_chat: give the name of a deployment"),
+        (
+            "features:\n  duo_chat: {version: 1}",
+            9,
+            "duo_chat.version: unknown key. Did you mean 'prompt_",
+        ),
+        ("features:\n  duo_chat: {answered_by: 1}", 9, "features.duo_chat.answered_by: give the"),
+        ("features:\n  duo_chat: {prompt_version: 1.0}", 9, "must be text: put it in quotes"),
         ("features:\n  duo_chat:\n    - 5", 9, "a name that is a number stands in quotes"),
         ("features: [duo_chat]", 8, "features: must be a mapping of keys to values"),
         ("    context_tokens: 8k", 8, "deployments[0].context_tokens: must be a whole number"),

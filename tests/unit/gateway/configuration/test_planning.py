@@ -50,6 +50,11 @@ def test_same_documents_do_not_differ() -> None:
             "~ feature duo_chat: inactive -> a, then b",
         ),
         (data(duo_chat="gpu1"), data(), "~ feature duo_chat: gpu1 -> unassigned"),
+        (
+            data(duo_chat="gpu1"),
+            data(duo_chat={"answered_by": "gpu1", "prompt_version": "~1.0"}),
+            "~ feature duo_chat\n    prompt_version: (none) -> ~1.0",
+        ),
     ],
 )
 def test_difference_is_told_field_by_field(

@@ -62,6 +62,7 @@ entries = st.builds(
     model_identifier=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1),
     api_key=st.none() | st.builds(KeyReference, env=st.sampled_from(sorted(ENVIRON))),
     context_tokens=st.none() | st.integers(256, 10_000_000),
+    max_in_flight=st.none() | st.integers(1, 10_000),
     timeouts=st.builds(timeouts, seconds(5, 300), seconds(2, 120), seconds(5, 900)),
     is_active=st.booleans(),
 )
@@ -80,9 +81,9 @@ def documents(draw: st.DrawFn) -> Document:
         chosen = st.permutations(names).flatmap(
             lambda order: st.integers(0, len(order)).map(lambda count: tuple(order[:count]))
         )
-        features[feature] = draw(
-            st.just(Choice(is_inactive=True)) | chosen.map(lambda names: Choice(names))
-        )
+        choice = draw(st.just(Choice(is_inactive=True)) | chosen.map(Choice))
+        pin = draw(st.sampled_from(["", "^1.0.0"]))
+        features[feature] = replace(choice, prompt_version=pin)
     return Document(tuple(deployments), features)
 
 

@@ -4,6 +4,7 @@ import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from feature_config.catalogue import Feature
+from feature_config.models import FeatureSetting
 from feature_config.resolution import FeatureRoute
 from gateway.configuration.stored import (
     StoredConfiguration,
@@ -22,6 +23,7 @@ CHANGES: dict[str, Any] = {
     "endpoints": ["http://10.0.4.12:8000/v1"],
     "model_identifier": "another-model",
     "context_tokens": 8192,
+    "max_in_flight": 8,
     "first_token_timeout_s": 3.0,
     "idle_timeout_s": 4.0,
     "total_timeout_s": 50.0,
@@ -64,6 +66,13 @@ def test_version_changes_with_the_key_and_where_it_is_from(field: str) -> None:
     assert version(configuration(deployment)) != before
 
 
+def test_every_column_of_a_setting_is_looked_at_or_left_out_on_purpose() -> None:
+    columns = {field.attname for field in FeatureSetting._meta.concrete_fields}
+
+    looked_at = {"feature", "is_inactive", "prompt_version"}
+    assert columns == looked_at | {"file_digest", "updated_at"}
+
+
 def test_every_column_is_looked_at_or_left_out_on_purpose() -> None:
     left_out = {"id", "api_key_ciphertext", "api_key_hint", "file_digest"}
     times = {"created_at", "updated_at"}
@@ -100,6 +109,7 @@ def test_key_encrypted_anew_changes_the_rows_and_not_the_version() -> None:
         FeatureRoute(Feature.DUO_CHAT, ("a",)),
         FeatureRoute(Feature.DUO_CHAT, ("b", "a")),
         FeatureRoute(Feature.DUO_CHAT, is_inactive=True),
+        FeatureRoute(Feature.DUO_CHAT, ("a", "b"), prompt_version="1.0.0"),
         FeatureRoute(Feature.DUO_CHAT),
     ],
 )
@@ -140,12 +150,14 @@ def test_choices_are_read_in_order_for_every_feature() -> None:
     first, second = make_deployment(), make_deployment()
     assign(Feature.DUO_CHAT, second, first)
     setting_of(Feature.CODE_COMPLETIONS).deactivate()
+    FeatureSetting.objects.filter(pk=Feature.TEST_GENERATION).update(prompt_version="~1.0")
 
     routes = read_configuration().routes
 
     assert routes.keys() == set(Feature)
     assert routes[Feature.DUO_CHAT].chosen == (second.name, first.name)
     assert routes[Feature.CODE_COMPLETIONS].is_inactive
+    assert routes[Feature.TEST_GENERATION].prompt_version == "~1.0"
 
 
 @pytest.mark.django_db
