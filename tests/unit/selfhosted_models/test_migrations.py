@@ -11,7 +11,7 @@ from selfhosted_models.secrets import Secret
 from tests.factories import make_deployment
 
 fingerprint_stored_keys = import_module(
-    "selfhosted_models.migrations.0003_fingerprint_stored_keys"
+    "selfhosted_models.migrations.0004_fingerprint_stored_keys"
 ).fingerprint_stored_keys
 
 
