@@ -1,8 +1,7 @@
-"""One JSON object a line on standard output, for our events and for those of the libraries."""
+"""One JSON object a line, for our events and for those of the libraries."""
 
 import logging
-import sys
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -29,7 +28,7 @@ def _to_line(event: Any, **_: Any) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
-def configure(level: str) -> None:
+def configure(level: str, stream: TextIO) -> None:
     """Send structlog's events and the standard library's records through one handler."""
     structlog.configure(
         processors=[
@@ -40,7 +39,7 @@ def configure(level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,

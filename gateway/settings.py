@@ -6,6 +6,7 @@ name, not by an import error.
 
 import math
 import socket
+import sys
 from pathlib import Path
 
 import environ
@@ -155,4 +156,5 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING_CONFIG = None
-logs.configure(LOG_LEVEL)
+# Of a command, standard output is for what it was asked for.
+logs.configure(LOG_LEVEL, sys.stderr if Path(sys.argv[0]).name == "manage.py" else sys.stdout)

@@ -1,7 +1,8 @@
 """Making the stored configuration what a document says: all of it, or nothing."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -49,7 +50,7 @@ class Outcome:
     Attributes:
         changes: What is different afterwards; empty if nothing is.
         notes: What else is to be known, in sentences.
-        revision: The revision it made; None if nothing changed.
+        revision: The revision it made; None if it made none.
     """
 
     changes: tuple[Change, ...]
@@ -84,15 +85,12 @@ def apply_document(
 def plan_document(
     document: Document, attribution: Attribution, keys: KeyReader, *, prune: bool = False
 ) -> Outcome:
-    """Return what `apply_document` would do: it is done, and taken back as a whole.
+    """Return what `apply_document` would do.
 
     Raises:
         As `apply_document`.
     """
-    with transaction.atomic():
-        outcome = apply_document(document, attribution, keys, prune=prune)
-        transaction.set_rollback(True)
-    return outcome
+    return _taken_back(partial(apply_document, document, attribution, keys, prune=prune))
 
 
 def restore_document(document: Document, attribution: Attribution) -> Outcome:
@@ -117,10 +115,15 @@ def rehearse_restore(document: Document, attribution: Attribution) -> Outcome:
     Raises:
         As `restore_document`.
     """
+    return _taken_back(partial(restore_document, document, attribution))
+
+
+def _taken_back(change: Callable[[], Outcome]) -> Outcome:
+    """Do it and take it back as a whole: so what is told is what would be done."""
     with transaction.atomic():
-        outcome = restore_document(document, attribution)
+        outcome = change()
         transaction.set_rollback(True)
-    return outcome
+    return replace(outcome, revision=None)
 
 
 @dataclass(slots=True)

@@ -83,14 +83,19 @@ def record_unattributed_change(**_: Any) -> None:
 
 def _record_unattributed(stored: StoredConfiguration) -> None:
     """Make a revision of what the newest one does not say."""
-    newest = newest_revision()
-    before = newest.document if newest else Document().to_data()
     document = stored.document()
-    if document.digest() == (newest.digest if newest else Document().digest()):
+    newest = newest_revision()
+    if document.digest() == _digest(newest):
         return
+    before = newest.document if newest else Document().to_data()
     recording = Recording(difference(before, document.to_data()))
     recording.revision = _append(document, _UNATTRIBUTED)
     _audit(_UNATTRIBUTED, recording, _ids(stored))
+
+
+def _digest(revision: Revision | None) -> str:
+    """Return the digest of a revision; before the first, that of nothing."""
+    return revision.digest if revision else Document().digest()
 
 
 def _append(document: Document, attribution: Attribution) -> Revision:
@@ -151,6 +156,11 @@ def revision_of(number: int) -> Revision:
         there_is = f"There are 1 to {newest.number}." if newest else "There is none yet."
         raise RevisionUnknown(f"There is no revision {number}. {there_is}")
     return found
+
+
+def has_unattributed_change() -> bool:
+    """Tell whether what is stored is not what the newest revision says."""
+    return read_configuration().document().digest() != _digest(newest_revision())
 
 
 def stored_data() -> Data:

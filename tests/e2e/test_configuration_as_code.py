@@ -15,7 +15,7 @@ import pytest
 
 from gateway.audit import LOCK_ID
 from tests.gateway_process import Gateway, gateway
-from tests.services import REPOSITORY
+from tests.services import REPOSITORY, free_port
 
 DOCUMENT = """\
 version: 1
@@ -107,6 +107,18 @@ def test_change_that_must_wait_too_long_is_refused_and_not_made(
     assert "Another change of the configuration is being saved" in error
     assert "Traceback" not in error
     assert "not-made" not in running.manage("config", "export")
+
+
+def test_output_for_machines_has_nothing_else_in_it(running: Gateway, tmp_path: Path) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text(DOCUMENT.format(model="with-redis-down"))
+    env = {**running.env, "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+
+    with start(env, "config", "apply", "--json", str(path)) as applying:
+        printed, logged = applying.communicate()
+
+    assert json.loads(printed)["revision"]
+    assert "change_hint.not_sent" in logged
 
 
 @pytest.mark.parametrize("table", ["gateway_auditrecord", "gateway_revision"])

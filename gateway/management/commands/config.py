@@ -18,7 +18,7 @@ from gateway.configuration.applying import (
     rehearse_restore,
     restore_document,
 )
-from gateway.configuration.document import Document
+from gateway.configuration.document import Data, Document
 from gateway.configuration.errors import (
     ConfigurationError,
     DocumentInvalid,
@@ -26,7 +26,7 @@ from gateway.configuration.errors import (
     Problem,
 )
 from gateway.configuration.exporting import to_yaml
-from gateway.configuration.history import newest_revision, revision_of
+from gateway.configuration.history import has_unattributed_change, revision_of, stored_data
 from gateway.configuration.keys import KeyReader
 from gateway.configuration.parsing import MAX_BYTES, document_of, parse_document
 from gateway.configuration.planning import Action, Change, difference
@@ -95,7 +95,7 @@ class Command(BaseCommand):
             document, keys = _read(file)
             by = Attribution(_system_user(), Origin.FILE)
             outcome = plan_document(document, by, keys, prune=prune)
-        self._tell(outcome, options, is_done=False)
+        self._tell(outcome, options)
         if check and outcome.changes:
             raise CommandError("The stored configuration is not what the file says.", returncode=1)
 
@@ -121,7 +121,6 @@ class Command(BaseCommand):
 
     def _revisions(self, *, limit: int, **options: Any) -> None:
         rows = list(Revision.objects.order_by("-number")[: max(limit, 0)])
-        stored = read_configuration().document().digest()
         if options["json"]:
             self.stdout.write(_json([_revision_data(row) for row in rows]), ending="")
             return
@@ -129,20 +128,14 @@ class Command(BaseCommand):
             at = f"{row.created_at:%Y-%m-%d %H:%M:%S}"
             line = f"{row.number:>5}  {at} UTC  {row.digest}  {row.origin:<8} {row.author}"
             self.stdout.write(f"{line}: {row.reason}" if row.reason else line)
-        newest = newest_revision()
-        if stored != (newest.digest if newest else Document().digest()):
+        if has_unattributed_change():
             self.stderr.write(
                 "What is stored now was changed outside of the pages, the API and the commands; "
                 "the next change records it as a revision of its own."
             )
 
     def _diff(self, *, first: int, second: int | None, **options: Any) -> None:
-        after = (
-            read_configuration().document().to_data()
-            if second is None
-            else revision_of(second).document
-        )
-        self._tell_changes(difference(revision_of(first).document, after), options)
+        self._tell_changes(difference(_data(first), _data(second)), options)
 
     def _rollback(
         self, *, number: int, author: str, reason: str, dry_run: bool, **options: Any
@@ -150,21 +143,16 @@ class Command(BaseCommand):
         by = Attribution(author, Origin.COMMAND, reason or f"Rolled back to revision {number}.")
         restore = rehearse_restore if dry_run else restore_document
         with self._problems_of(f"revision {number}", options):
-            outcome = restore(document_of(revision_of(number).document), by)
-        self._tell(outcome, options, is_done=not dry_run)
+            outcome = restore(document_of(_data(number)), by)
+        self._tell(outcome, options)
 
     def _check_revision(self, *, number: int | None, **options: Any) -> None:
         name = "What is stored now" if number is None else f"Revision {number}"
         by = Attribution(_system_user(), Origin.COMMAND)
         with self._problems_of(name, options, returncode=UNHEALTHY):
-            data = (
-                read_configuration().document().to_data()
-                if number is None
-                else revision_of(number).document
-            )
-            outcome = rehearse_restore(document_of(data), by)
+            outcome = rehearse_restore(document_of(_data(number)), by)
         if options["json"]:
-            self._tell(outcome, options, is_done=False)
+            self._tell(outcome, options)
             return
         for note in outcome.notes:
             self.stdout.write(note)
@@ -172,13 +160,10 @@ class Command(BaseCommand):
 
     # --- Telling ----------------------------------------------------------------------------------
 
-    def _tell(self, outcome: Outcome, options: dict[str, Any], *, is_done: bool = True) -> None:
-        revision = outcome.revision if is_done else None
-        more = {
-            "notes": outcome.notes,
-            "revision": _revision_data(revision) if revision else None,
-        }
-        self._tell_changes(outcome.changes, options, **more)
+    def _tell(self, outcome: Outcome, options: dict[str, Any]) -> None:
+        revision = outcome.revision
+        told = _revision_data(revision) if revision else None
+        self._tell_changes(outcome.changes, options, notes=outcome.notes, revision=told)
         if options["json"]:
             return
         for note in outcome.notes:
@@ -251,6 +236,11 @@ def _read(file: str) -> tuple[Document, KeyReader]:
     except OSError as error:
         _refuse(f"{file} cannot be read: {error.strerror}.")
     return parse_document(source), KeyReader(os.environ, folder)
+
+
+def _data(number: int | None) -> Data:
+    """Return the document of a revision, or of what is stored now."""
+    return revision_of(number).document if number is not None else stored_data()
 
 
 def _refuse(message: str) -> NoReturn:

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from feature_config.catalogue import Feature
@@ -159,6 +160,23 @@ def test_new_key_in_a_conflict_is_neither_stored_nor_shown(admin: Client) -> Non
 
     assert KEY not in html
     assert ModelDeployment.objects.get().api_key_fingerprint == deployment.api_key_fingerprint
+
+
+def test_history_that_is_busy_is_told_and_nothing_is_saved(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = make_deployment(name="gpu1")
+    # So that the lock of PostgreSQL is asked for, which fails here as it does when it is held.
+    monkeypatch.setattr(connection, "vendor", "postgresql")
+
+    response = admin.post(page_of(deployment), {**FILLED, "model_identifier": "mine"})
+
+    monkeypatch.undo()
+    assert response.status_code == 302
+    assert (
+        "Nothing of this one was saved" in admin.get(response.headers["Location"]).content.decode()
+    )
+    assert ModelDeployment.objects.get().model_identifier == "some-model"
 
 
 # --- Managed by file -----------------------------------------------------------------------------
