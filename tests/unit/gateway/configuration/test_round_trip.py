@@ -28,6 +28,7 @@ from gateway.configuration.keys import KeyReader
 from gateway.configuration.parsing import parse_document
 from gateway.configuration.stored import read_configuration
 from gateway.models import AuditRecord, Revision
+from selfhosted_models.errors import EndpointRefused
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.secrets import Secret
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
@@ -52,6 +53,14 @@ def seconds(low: int, high: int) -> st.SearchStrategy[float | None]:
     return st.none() | st.floats(low, high).map(lambda value: round(value, 2))
 
 
+def fits_its_format(entry: DeploymentEntry) -> bool:
+    try:
+        SERVING_FORMATS[entry.serving_format].check_model_identifier(entry.model_identifier)
+    except EndpointRefused:
+        return False
+    return True
+
+
 endpoints = st.builds("http://10.0.{}.{}:8000/v1".format, st.integers(0, 255), st.integers(1, 254))
 entries = st.builds(
     DeploymentEntry,
@@ -59,13 +68,14 @@ entries = st.builds(
     family=st.sampled_from([family.value for family in ModelFamily]),
     serving_format=st.sampled_from(sorted(SERVING_FORMATS)),
     endpoints=st.lists(endpoints, min_size=1, max_size=3, unique=True).map(tuple),
-    model_identifier=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1),
+    model_identifier=st.sampled_from(["m", "123", "1.0"])
+    | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1),
     api_key=st.none() | st.builds(KeyReference, env=st.sampled_from(sorted(ENVIRON))),
     context_tokens=st.none() | st.integers(256, 10_000_000),
     max_in_flight=st.none() | st.integers(1, 10_000),
     timeouts=st.builds(timeouts, seconds(5, 300), seconds(2, 120), seconds(5, 900)),
     is_active=st.booleans(),
-)
+).filter(fits_its_format)
 
 
 @st.composite
