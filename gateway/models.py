@@ -1,5 +1,6 @@
 """What was configured, by whom, and what was done: two tables that only ever grow."""
 
+from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn
 
 from django.db import models
@@ -77,3 +78,38 @@ class AuditRecord(AppendOnlyModel):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_name}".strip()
+
+
+class LeaseQuerySet(models.QuerySet["Lease"]):
+    def take(self, name: str, holder: str, *, lease_s: float, now: float) -> bool:
+        """Take or renew a lease; returns whether `holder` has it now.
+
+        Args:
+            name: Of the job that only one may do.
+            holder: Unique among all who might.
+            lease_s: How long it is held unless it is renewed.
+            now: Seconds since 1970, of the holder's clock.
+        """
+        ends_at = datetime.fromtimestamp(now + lease_s, UTC)
+        is_free = models.Q(holder=holder) | models.Q(ends_at__lt=datetime.fromtimestamp(now, UTC))
+        if self.filter(is_free, name=name).update(holder=holder, ends_at=ends_at):
+            return True
+        if self.filter(name=name).exists():
+            return False
+        _, is_created = self.get_or_create(
+            name=name, defaults={"holder": holder, "ends_at": ends_at}
+        )
+        return is_created
+
+
+class Lease(models.Model):
+    """Who does a job that only one worker of all may do, and until when."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    holder = models.CharField(max_length=128)
+    ends_at = models.DateTimeField(help_text="UTC.")
+
+    objects = LeaseQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder}"

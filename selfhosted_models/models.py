@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 
-from selfhosted_models.endpoints import parse_endpoint
+from selfhosted_models.endpoints import MAX_URL_CHARS, parse_endpoint
 from selfhosted_models.errors import EndpointRefused, SecretUnavailable
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.fields import EndpointsField
@@ -326,3 +326,46 @@ class ModelDeployment(models.Model):
                 total_s=self.total_timeout_s,
             ),
         )
+
+
+class EndpointHealth(models.Model):
+    """The newest news of an endpoint, from whichever worker heard of it last."""
+
+    deployment = models.ForeignKey(ModelDeployment, models.CASCADE, related_name="endpoint_health")
+    url = models.CharField(max_length=MAX_URL_CHARS)
+    state = models.CharField(max_length=20, help_text="starting, healthy, degraded or down.")
+    reason = models.TextField(blank=True, help_text="What happened and what to do.")
+    since = models.DateTimeField(help_text="When it came into this state. UTC.")
+    heard_at = models.DateTimeField(help_text="When it last said anything. UTC.")
+
+    class Meta:
+        ordering: ClassVar = ["deployment", "url"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["deployment", "url"], name="selfhosted_models_endpointhealth_one_each"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.state}"
+
+
+class EndpointHealthChange(models.Model):
+    """A change of an endpoint's health; the newest few are kept."""
+
+    deployment = models.ForeignKey(
+        ModelDeployment, models.CASCADE, related_name="endpoint_health_changes"
+    )
+    url = models.CharField(max_length=MAX_URL_CHARS)
+    state = models.CharField(max_length=20)
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(help_text="UTC.")
+
+    class Meta:
+        ordering: ClassVar = ["-at"]
+        indexes: ClassVar = [
+            models.Index(fields=["deployment", "url", "-at"], name="selfhosted_models_health_at")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.url} became {self.state}"

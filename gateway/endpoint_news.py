@@ -1,0 +1,109 @@
+"""What workers know of endpoints, written down: for the admin's pages, commands, and each other.
+
+Everything here talks to the database and runs in the worker's database thread.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import transaction
+
+from gateway.models import Lease
+from selfhosted_models.models import EndpointHealth, EndpointHealthChange, ModelDeployment
+
+PROBER = "endpoint prober"
+#: A worker that says nothing for so long is not the prober any more.
+PROBER_LEASE_S = 30.0
+#: Changes kept of each endpoint.
+KEPT_CHANGES = 50
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a worker has last heard of an endpoint.
+
+    Attributes:
+        deployment: Its name.
+        url: Of the endpoint.
+        state: A `HealthState`.
+        reason: What happened and what to do; "" while all is well.
+        since: When it came into this state; seconds since 1970.
+        heard_at: When it last said anything; seconds since 1970.
+    """
+
+    deployment: str
+    url: str
+    state: str
+    reason: str
+    since: float
+    heard_at: float
+
+    @property
+    def key(self) -> Key:
+        return (self.deployment, self.url)
+
+
+def exchange_news(told: Iterable[News], *, worker: str, now: float) -> tuple[dict[Key, News], bool]:
+    """Write down what this worker has heard; return what all have, and whether it is to probe.
+
+    Args:
+        told: News since the last time; older than what is known, it is passed over.
+        worker: Its name, unique among all workers.
+        now: Seconds since 1970.
+    """
+    with transaction.atomic():
+        known = _read()
+        ids = dict(ModelDeployment.objects.values_list("name", "id"))
+        for news in told:
+            before = known.get(news.key)
+            if news.deployment not in ids or (before and before.heard_at >= news.heard_at):
+                continue
+            _write(ids[news.deployment], news, is_change=before is None or _differs(before, news))
+            known[news.key] = news
+    is_prober = Lease.objects.take(PROBER, worker, lease_s=PROBER_LEASE_S, now=now)
+    return known, is_prober
+
+
+def _read() -> dict[Key, News]:
+    rows = EndpointHealth.objects.select_related("deployment")
+    return {
+        (row.deployment.name, row.url): News(
+            deployment=row.deployment.name,
+            url=row.url,
+            state=row.state,
+            reason=row.reason,
+            since=row.since.timestamp(),
+            heard_at=row.heard_at.timestamp(),
+        )
+        for row in rows
+    }
+
+
+def _differs(before: News, news: News) -> bool:
+    return (before.state, before.reason) != (news.state, news.reason)
+
+
+def _write(deployment_id: object, news: News, *, is_change: bool) -> None:
+    values: Mapping[str, object] = {"state": news.state, "reason": news.reason}
+    times: dict[str, object] = {"heard_at": _time(news.heard_at)}
+    if is_change:
+        times["since"] = _time(news.since)
+    place = {"deployment_id": deployment_id, "url": news.url}
+    EndpointHealth.objects.update_or_create(
+        **place,
+        defaults={**values, **times},
+        create_defaults={**values, **times, "since": _time(news.since)},
+    )
+    if is_change:
+        EndpointHealthChange.objects.create(**place, **values, at=_time(news.since))
+        kept = EndpointHealthChange.objects.filter(**place).order_by("-at")[:KEPT_CHANGES]
+        EndpointHealthChange.objects.filter(**place).exclude(
+            pk__in=list(kept.values_list("pk", flat=True))
+        ).delete()
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
