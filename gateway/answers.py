@@ -1,7 +1,7 @@
 """Getting an answer from a model server: the request built, the door used, the answer read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,15 +16,9 @@ from gateway.routing.line import Lane
 from prompts.correction import ask_again
 from prompts.errors import OutputInvalid
 from prompts.render import RenderedPrompt, render
-from selfhosted_models.errors import DeploymentError, UpstreamTruncated
+from selfhosted_models.errors import DeploymentError
 from selfhosted_models.outbound import UpstreamStream
-from selfhosted_models.serving_formats.base import (
-    Ability,
-    Completion,
-    CompletionChunk,
-    FormatError,
-)
-from selfhosted_models.serving_formats.stop_sequences import StopCutter
+from selfhosted_models.serving_formats.base import Completion, CompletionChunk
 
 log = structlog.get_logger(__name__)
 
@@ -44,29 +38,21 @@ class OpenAnswer:
 
     async def texts(self) -> AsyncIterator[str]:
         """Yield each piece of text; an answer that breaks off raises."""
-        is_complete = False
-        attempt = self._attempt
-        cutter = _stop_cutter(attempt)
-        first_event_by = _first_content_by(attempt, self._exchange)
+        reader = self._attempt.reader()
+        first_event_by = _first_content_by(self._attempt, self._exchange)
         async with aclosing(self._upstream.events(first_event_by=first_event_by)) as events:
             async for data in events:
-                chunk = cutter.cut(_parse(attempt, attempt.serving_format.parse_event, data))
+                chunk = reader.read_event(data)
                 if chunk.usage is not None:
                     self._exchange.usage = chunk.usage
                 if chunk.finish_reason is not None:
-                    is_complete = True
                     self.finish_reason = chunk.finish_reason
                 if chunk.text:
                     yield chunk.text
                 if chunk.is_last:
                     self._is_over = True
                     return
-        if not is_complete and Ability.FINISH_REASON in attempt.serving_format.abilities:
-            raise UpstreamTruncated(
-                f"The model server of {attempt.serving.deployment} ended its answer without saying "
-                "that it was done: see its own log."
-            )
-        if rest := cutter.rest():
+        if rest := reader.end():
             yield rest
 
     async def aclose(self) -> None:
@@ -242,8 +228,7 @@ class Question:
             request = attempt.request(stream=False, request_id=self.exchange.request_id)
             by = _first_content_by(attempt, self.exchange)
             body = await self.fleet.door.fetch(request, attempt.clocks, headers_by=by)
-            chunk = _parse(attempt, attempt.serving_format.parse_body, body)
-            return _stop_cutter(attempt).cut(chunk)
+            return attempt.reader().read_body(body)
 
         attempt, chunk = await self.route().first_good(send)
         attempt.succeeded()
@@ -284,19 +269,3 @@ class Question:
 def _first_content_by(attempt: Attempt, exchange: Exchange) -> float:
     own = asyncio.get_running_loop().time() + attempt.clocks.first_token_s
     return min(own, exchange.first_content_by)
-
-
-def _stop_cutter(attempt: Attempt) -> StopCutter:
-    """Return what cuts the answer before its stop sequences, where the server does not."""
-    does_server = Ability.STOP_SEQUENCES in attempt.serving_format.abilities
-    return StopCutter(() if does_server else attempt.rendered.completion.sampling.stop)
-
-
-def _parse(
-    attempt: Attempt, parse: Callable[[bytes], CompletionChunk], data: bytes
-) -> CompletionChunk:
-    try:
-        return parse(data)
-    except FormatError as error:
-        hop = f"The model server of {attempt.serving.deployment}"
-        raise error.of_hop(hop, attempt.serving_format.title) from error

@@ -12,8 +12,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import orjson
-
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
 from gateway.routing.endpoint_state import Call
@@ -22,6 +20,7 @@ from gateway.routing.fleet import Fleet
 from gateway.routing.line import Lane, Line
 from prompts.errors import ContextTooLong, PromptError
 from prompts.render import RenderedPrompt
+from selfhosted_models.asking import AnswerReader, outbound_request
 from selfhosted_models.endpoints import Endpoint
 from selfhosted_models.errors import DeploymentError, UpstreamTimeout
 from selfhosted_models.outbound import OutboundRequest
@@ -68,19 +67,13 @@ class Attempt:
         wire = self.serving_format.build_request(
             self.serving, self.rendered.completion, stream=stream
         )
-        headers = {
-            **self.serving_format.headers(self.serving, stream=stream),
-            "User-Agent": "selfhosted-duo-gateway",
-            "X-Request-ID": request_id,
-        }
-        return OutboundRequest(
-            hop=f"The model server of {self.serving.deployment}",
-            endpoint=self.endpoint,
-            path=wire.path,
-            headers=headers,
-            body=orjson.dumps(wire.body),
-            endpoint_hint=self.serving_format.endpoint_hint,
+        return outbound_request(
+            self.serving, self.endpoint, wire, stream=stream, request_id=request_id
         )
+
+    def reader(self) -> AnswerReader:
+        """Return what reads the answer."""
+        return AnswerReader(self.serving, self.rendered.completion.sampling)
 
     def answers(self) -> None:
         """Note the first content: the server works, whatever comes later."""
