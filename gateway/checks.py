@@ -16,6 +16,8 @@ from selfhosted_models.errors import EndpointRefused
 
 settings = django.conf.settings
 MIN_SECRET_KEY_CHARS = 50
+#: Longest and default of times that may be 0.
+LIMITS_S = {"QUEUE_MAX_WAIT_S": (30, 2), "DRAIN_S": (28, 25), "PROBE_SILENT_S": (3600, 30)}
 POLL_BOUNDS_S = (0.1, 3600.0)
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -145,7 +147,7 @@ def _check_limits() -> Iterator[CheckMessage]:
                 hint=f"It is a whole number, {low} or more; docs/settings.md says what it means.",
                 id="gateway.E014",
             )
-    for name, (longest_s, default_s) in {"QUEUE_MAX_WAIT_S": (30, 2), "DRAIN_S": (28, 25)}.items():
+    for name, (longest_s, default_s) in LIMITS_S.items():
         if not 0 <= getattr(settings, name) <= longest_s:
             yield Error(
                 f"{name} is {getattr(settings, name):g}.",

@@ -20,16 +20,15 @@ from gateway.routing.endpoint_state import EndpointState, HealthState
 from gateway.routing.fleet import Fleet
 from selfhosted_models.endpoints import Endpoint
 from selfhosted_models.errors import DeploymentError
-from selfhosted_models.serving import ServingConfig
+from selfhosted_models.serving import Clocks, ServingConfig
 
 log = structlog.get_logger(__name__)
 
 ROUND_EVERY_S = 5.0
-#: An endpoint nobody has heard of for so long is asked.
-PROBED_AFTER_S = 30.0
 #: News of an endpoint that is as it was is passed on this often.
 RETOLD_AFTER_S = 15.0
 PROBES_AT_ONCE = 4
+PROBE_CLOCKS = Clocks(connect_s=3, first_token_s=10, idle_s=5, total_s=15)
 
 #: Asks an endpoint for a sign of life; raises what is wrong with it.
 Check = Callable[[ServingConfig, Endpoint], Awaitable[None]]
@@ -42,6 +41,7 @@ class Prober:
         fleet: What this worker knows.
         servings: Returns the deployments as they are configured now.
         check: The cheap probe.
+        silent_s: An endpoint nobody has heard of for so long is probed; 0: none ever is.
         database_thread: Where the ORM may block.
     """
 
@@ -50,11 +50,13 @@ class Prober:
         fleet: Fleet,
         servings: Callable[[], Iterable[ServingConfig]],
         check: Check,
+        silent_s: float,
         database_thread: Executor,
     ) -> None:
         self._fleet = fleet
         self._servings = servings
         self._check = check
+        self._silent_s = silent_s
         self._database_thread = database_thread
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._told: dict[Key, News] = {}
@@ -76,7 +78,7 @@ class Prober:
         else:
             self._told.update((item.key, item) for item in news)
             self._learn(places, known)
-            if is_prober:
+            if is_prober and self._silent_s:
                 await self._probe_silent(places, known)
         return ROUND_EVERY_S * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
 
@@ -125,7 +127,7 @@ class Prober:
             (serving, endpoint)
             for serving, endpoint in places
             if (news := known.get((serving.deployment, endpoint.url))) is None
-            or now - news.heard_at >= PROBED_AFTER_S
+            or now - news.heard_at >= self._silent_s
         ]
         at_once = asyncio.Semaphore(PROBES_AT_ONCE)
         await asyncio.gather(*(self._probe(at_once, *place) for place in silent))

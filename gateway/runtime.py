@@ -24,6 +24,7 @@ from gateway.key_copies import KeyCopies
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.own_listeners import Place, named_places, resolve_places
+from gateway.probing import PROBE_CLOCKS, Prober
 from gateway.refusal_limit import RefusalLimit
 from gateway.routing.errors import ServerStopping
 from gateway.routing.fleet import Fleet
@@ -42,6 +43,7 @@ from gateway.upkeep import keep_running
 from prompts.loader import shipped_prompts
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.outbound import OutboundDoor
+from selfhosted_models.probing.check import check_endpoint
 from selfhosted_models.secrets import SecretBox
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,7 @@ class RuntimeSettings:
     redis_url: str = ""
     limits: Limits = Limits()
     drain_s: float = 25.0
+    probe_silent_s: float = 30.0
 
 
 def runtime_settings() -> RuntimeSettings:
@@ -81,6 +84,7 @@ def runtime_settings() -> RuntimeSettings:
         database_url=settings.DATABASE_URL,
         redis_url=settings.REDIS_URL,
         drain_s=settings.DRAIN_S,
+        probe_silent_s=settings.PROBE_SILENT_S,
         limits=Limits(
             workers=settings.GATEWAY_WORKERS,
             worker_in_flight=settings.WORKER_MAX_IN_FLIGHT,
@@ -174,6 +178,14 @@ class Runtime:
             await leases.renew()
             leasing = keep_running("slot leases", leases.renew_when_due)
             runtime._tasks.append(asyncio.create_task(leasing))
+        prober = Prober(
+            fleet,
+            lambda: runtime.snapshot.deployments.values(),
+            partial(check_endpoint, fleet.door, clocks=PROBE_CLOCKS),
+            options.probe_silent_s,
+            runtime._database_thread,
+        )
+        runtime._tasks.append(asyncio.create_task(keep_running("endpoint health", prober.round)))
         sampler = Sampler(fleet, runtime.quotas)
         runtime._tasks.append(asyncio.create_task(keep_running("metrics", sampler.sample)))
         for upkeep in (issuer_keys, deny_list):

@@ -43,6 +43,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E014", "QUEUE_MAX_WAIT_S", math.nan),
     ("gateway.E014", "QUEUE_MAX_WAIT_S", 31.0),
     ("gateway.E014", "DRAIN_S", 29.0),
+    ("gateway.E014", "PROBE_SILENT_S", -1.0),
     ("gateway.E011", "REDIS_URL", "valkey://cache:6379/0"),
     ("gateway.E012", "LOG_LEVEL", "LOUD"),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", "ai_commit_reader_for_chat"),

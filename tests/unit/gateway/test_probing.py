@@ -1,0 +1,158 @@
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connections
+
+from gateway.probing import RETOLD_AFTER_S, Prober
+from gateway.routing.endpoint_state import HealthState
+from gateway.routing.fleet import Fleet
+from selfhosted_models.endpoints import Endpoint
+from selfhosted_models.errors import UpstreamUnreachable
+from selfhosted_models.models import EndpointHealth
+from selfhosted_models.serving import ServingConfig
+from tests.factories import make_deployment
+from tests.unit.gateway import parts
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SILENT_S = 30.0
+URLS = ["http://10.0.4.11:8000/v1", "http://10.0.4.12:8000/v1"]
+DOWN = UpstreamUnreachable("The model server of gpu1 cannot be reached.")
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Worker:
+    """A worker's fleet and prober; what it probes fails if it is in `dead`."""
+
+    def __init__(self, clock: Clock, thread: ThreadPoolExecutor, serving: ServingConfig) -> None:
+        self.serving = serving
+        self.dead: set[str] = set()
+        self.probed: list[str] = []
+        self.fleet = Fleet(parts.door(parts.ModelServer()), now=clock, wall_clock=clock)
+        self.prober = Prober(self.fleet, lambda: [serving], self._check, SILENT_S, thread)
+
+    async def _check(self, serving: ServingConfig, endpoint: Endpoint) -> None:
+        self.probed.append(endpoint.url)
+        if endpoint.url in self.dead:
+            raise DOWN
+
+    def state(self, number: int) -> HealthState:
+        return self.fleet.state_of("gpu1", self.serving.endpoints[number]).health.state
+
+    def meets(self, number: int, error: UpstreamUnreachable | None = None) -> None:
+        """Have a request meet the endpoint."""
+        call = self.fleet.state_of("gpu1", self.serving.endpoints[number]).begin()
+        if error is None:
+            call.succeeded()
+        else:
+            call.failed(error)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def workers(clock: Clock) -> Iterator[tuple[Worker, Worker]]:
+    make_deployment(name="gpu1", endpoints=URLS)
+    serving = parts.serving("gpu1", endpoints=URLS)
+    with ThreadPoolExecutor(1) as thread:
+        yield Worker(clock, thread, serving), Worker(clock, thread, serving)
+        thread.submit(connections.close_all).result()
+
+
+def stored() -> dict[str, str]:
+    return dict(EndpointHealth.objects.values_list("url", "state"))
+
+
+async def stored_now() -> dict[str, str]:
+    return await asyncio.to_thread(_stored_and_close)
+
+
+def _stored_and_close() -> dict[str, str]:
+    try:
+        return stored()
+    finally:
+        connections.close_all()
+
+
+async def test_silent_endpoints_are_probed_by_one_worker(
+    workers: tuple[Worker, Worker],
+) -> None:
+    first, second = workers
+    first.dead.add(URLS[1])
+
+    await first.prober.round()
+    await second.prober.round()
+    await first.prober.round()
+
+    assert (sorted(first.probed), second.probed) == (URLS, [])
+    assert await stored_now() == {URLS[0]: "healthy", URLS[1]: "degraded"}
+
+
+async def test_an_endpoint_with_traffic_is_not_probed(
+    workers: tuple[Worker, Worker], clock: Clock
+) -> None:
+    first, second = workers
+    second.meets(0)
+    await second.prober.round()  # which makes it the prober
+
+    second.probed.clear()
+    clock.now += SILENT_S - 1
+    second.meets(0)
+    await second.prober.round()
+    clock.now += 2
+    await second.prober.round()
+
+    assert second.probed == [URLS[1]]
+
+
+async def test_what_another_found_down_is_passed_over(
+    workers: tuple[Worker, Worker],
+) -> None:
+    first, second = workers
+    for _ in range(5):
+        first.meets(0, DOWN)
+    await first.prober.round()
+
+    await second.prober.round()
+
+    assert first.state(0) is HealthState.DOWN
+    assert second.fleet.choose(second.serving) == second.serving.endpoints[1]
+
+
+async def test_what_is_as_it_was_is_told_now_and_then(
+    workers: tuple[Worker, Worker], clock: Clock
+) -> None:
+    first, _ = workers
+    first.meets(0)
+    await first.prober.round()
+    before = await asyncio.to_thread(_heard_at)
+
+    clock.now += RETOLD_AFTER_S - 1
+    first.meets(0)
+    await first.prober.round()
+    soon = await asyncio.to_thread(_heard_at)
+    clock.now += 2
+    first.meets(0)
+    await first.prober.round()
+    later = await asyncio.to_thread(_heard_at)
+
+    assert soon == before
+    assert later == before + RETOLD_AFTER_S + 1
+
+
+def _heard_at() -> float:
+    try:
+        return EndpointHealth.objects.get(url=URLS[0]).heard_at.timestamp()
+    finally:
+        connections.close_all()
