@@ -55,7 +55,7 @@ def exchange_news(told: Iterable[News], *, worker: str, now: float) -> tuple[dic
         now: Seconds since 1970.
     """
     with transaction.atomic():
-        known = _read()
+        known = stored_news()
         ids = dict(ModelDeployment.objects.values_list("name", "id"))
         for news in told:
             before = known.get(news.key)
@@ -67,7 +67,8 @@ def exchange_news(told: Iterable[News], *, worker: str, now: float) -> tuple[dic
     return known, is_prober
 
 
-def _read() -> dict[Key, News]:
+def stored_news() -> dict[Key, News]:
+    """Return what was last heard of each endpoint; blocks."""
     rows = EndpointHealth.objects.select_related("deployment")
     return {
         (row.deployment.name, row.url): News(

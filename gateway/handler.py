@@ -102,7 +102,7 @@ class GatewayHandler:
         try:
             request.runtime.require_not_draining()
             if request.path_info not in PUBLIC_PATHS:
-                exchange.caller = await request.runtime.verifier.authenticate(
+                exchange.caller = await request.runtime.trust.verifier.authenticate(
                     request.headers, request.client_address
                 )
                 request.turn = request.runtime.quotas.enter(exchange.user)

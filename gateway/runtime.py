@@ -15,25 +15,21 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from gateway import keyfiles
-from gateway.auth import TokenVerifier
 from gateway.change_hints import listen_for_changes
 from gateway.configuration.stored import read_configuration
-from gateway.denied_tokens import DenyList
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
-from gateway.key_copies import KeyCopies
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.own_listeners import Place, named_places, resolve_places
 from gateway.probing import PROBE_CLOCKS, Prober
-from gateway.refusal_limit import RefusalLimit
 from gateway.routing.errors import ServerStopping
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
 from gateway.routing.limits import Limits
 from gateway.routing.quotas import Quotas
 from gateway.snapshot import ServingSnapshot, build_snapshot, empty_snapshot
+from gateway.trust import Trust
 from gateway.trusted_keys import (
-    IssuerKeys,
     IssuerSource,
     OwnKeys,
     issuer_sources,
@@ -105,6 +101,17 @@ def own_keys_from_settings() -> OwnKeys:
     return load_own_keys(signing, settings.AIGW_SELF_SIGNED_JWT__VALIDATION_KEY)
 
 
+def restored_trust(options: RuntimeSettings, policy: UrlPolicy) -> Trust:
+    """Return what the settings trust, with what is kept of it on disk; blocks."""
+    return Trust.restore(
+        issuers=options.issuers,
+        own_keys=options.own_keys,
+        service_name=options.service_name,
+        data_dir=options.data_dir,
+        policy=policy,
+    )
+
+
 @dataclass(slots=True)
 class Runtime:
     """Made in the worker's event loop by `start`; requests read its attributes.
@@ -113,6 +120,7 @@ class Runtime:
         snapshot: Replaced whole when the configuration changes.
         fleet: The model servers, and the door to them.
         is_draining: Whether the worker is being stopped: it is not ready any more.
+        trust: Who is believed.
         quotas: What users, and this worker, may have under way.
     """
 
@@ -120,9 +128,7 @@ class Runtime:
     snapshot: ServingSnapshot
     fleet: Fleet
     quotas: Quotas
-    issuer_door: OutboundDoor
-    verifier: TokenVerifier
-    issuer_keys: IssuerKeys
+    trust: Trust
     now: Callable[[], float] = time.time
     leases: SlotLeases | None = None
     is_draining: bool = False
@@ -143,14 +149,7 @@ class Runtime:
         own = named_places((options.database_url, options.redis_url))
         policy = options.url_policy.sparing(await resolve_places([*own, *listens_on]))
         prompts = shipped_prompts().registry
-        issuer_hosts = [source.url.host for source in options.issuers]
-        # URLs given in the environment skip the allow-list, never the deny-list.
-        issuer_door = OutboundDoor(policy.trusting(issuer_hosts))
-        copies = KeyCopies(options.data_dir / "issuer_keys", time.time)
-        issuer_keys = IssuerKeys(options.issuers, issuer_door, time.monotonic, copies)
-        issuer_keys.restore()
-        deny_list = DenyList(options.data_dir / "denied_tokens")
-        deny_list.read()
+        trust = restored_trust(options, policy)
         fleet = Fleet(
             OutboundDoor(policy),
             options.limits,
@@ -161,16 +160,7 @@ class Runtime:
             snapshot=empty_snapshot(prompts),
             fleet=fleet,
             quotas=Quotas(options.limits, time.monotonic),
-            issuer_door=issuer_door,
-            verifier=TokenVerifier(
-                issuer_keys,
-                options.own_keys,
-                options.service_name,
-                time.time,
-                deny_list=deny_list,
-                refusals=RefusalLimit(time.monotonic),
-            ),
-            issuer_keys=issuer_keys,
+            trust=trust,
         )
         await runtime.refresh_snapshot()
         if options.redis_url:
@@ -188,7 +178,7 @@ class Runtime:
         runtime._tasks.append(asyncio.create_task(keep_running("endpoint health", prober.round)))
         sampler = Sampler(fleet, runtime.quotas)
         runtime._tasks.append(asyncio.create_task(keep_running("metrics", sampler.sample)))
-        for upkeep in (issuer_keys, deny_list):
+        for upkeep in (trust.issuer_keys, trust.deny_list):
             runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
         return runtime
@@ -210,7 +200,7 @@ class Runtime:
         if self.leases is not None:
             await self.leases.aclose()
         await self.fleet.door.aclose()
-        await self.issuer_door.aclose()
+        await self.trust.door.aclose()
         self._database_thread.shutdown(wait=False)
 
     async def refresh_snapshot(self) -> None:

@@ -25,6 +25,7 @@ from gateway.routing.limits import Limits
 from gateway.routing.quotas import Quotas
 from gateway.runtime import Runtime, RuntimeSettings
 from gateway.snapshot import ServingSnapshot
+from gateway.trust import Trust
 from gateway.trusted_keys import IssuerKeys, IssuerSource, OwnKeys
 from prompts.loader import load_definitions
 from prompts.registry import PromptRegistry, variants_for
@@ -224,9 +225,12 @@ def runtime(
         snapshot=snapshot() if serves is None else serves,
         fleet=Fleet(door(model_server), limits),
         quotas=Quotas(limits, time.monotonic),
-        issuer_door=door(instance),
-        verifier=verifier_with(keys, own_keys=own_keys),
-        issuer_keys=keys,
+        trust=Trust(
+            verifier=verifier_with(keys, own_keys=own_keys),
+            issuer_keys=keys,
+            deny_list=DenyList(NOWHERE / "denied_tokens"),
+            door=door(instance),
+        ),
     )
 
 

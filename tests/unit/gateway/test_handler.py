@@ -252,7 +252,7 @@ async def test_openai_paths_have_openais_envelope() -> None:
 
 async def test_bug_before_the_body_is_a_500_with_its_event() -> None:
     broken = runtime(ModelServer(), snapshot([serving()], {}))
-    broken.verifier = None  # type: ignore[assignment] # stands for any bug of ours in there
+    broken.trust = None  # type: ignore[assignment] # stands for any bug of ours in there
 
     answer = await Client(GatewayHandler(broken)).post(COMPLETIONS, signed())
 
