@@ -109,6 +109,10 @@ bench: setup ## compare HTTP clients for the outbound door, then the CPU per req
 	$(BIN)/python bench/http_clients.py
 	$(BIN)/python bench/endpoint_cpu.py
 
+.PHONY: openapi
+openapi: setup ## write docs/openapi.json after a change to the gateway's API
+	$(BIN)/python manage.py print_openapi > docs/openapi.json
+
 .PHONY: lock
 lock: setup ## compile the requirement files from their .in files
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements.in -o requirements.txt

@@ -10,8 +10,10 @@ import orjson
 from django.http import HttpRequest
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationErrorContext
+from ninja.openapi.schema import OpenAPISchema
 from ninja.parser import Parser
 
+from gateway.api_document import shared_components
 from gateway.errors import GatewayError, RequestInvalid, RequestMalformed
 from gateway.views import (
     agent,
@@ -78,6 +80,13 @@ class GatewayAPI(NinjaAPI):
         if isinstance(exc, HttpError) and isinstance(exc.__cause__, GatewayError):
             raise exc.__cause__
         raise exc
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """Return the document; it is not served, because every path but the API's is unknown."""
+        document = super().get_openapi_schema(**options)
+        for kind, components in shared_components().items():
+            document["components"].setdefault(kind, {}).update(components)
+        return document
 
     def validation_error_from_error_contexts(
         self, error_contexts: list[ValidationErrorContext[Any]]

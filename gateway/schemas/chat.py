@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from gateway.schemas.code import PromptMessage, WireModel
+from gateway.schemas.code import AnswerModel, PromptMessage, WireModel
 from selfhosted_models.families import family_of_wire_name
 
 Text100 = Annotated[str, StringConstraints(max_length=100)]
@@ -67,3 +67,14 @@ class ChatComponent(WireModel):
 class ChatRequest(WireModel):
     stream: bool = False
     prompt_components: list[ChatComponent] = Field(min_length=1, max_length=1)
+
+
+class ChatAnswerMetadata(AnswerModel):
+    provider: str
+    model: str
+    timestamp: int
+
+
+class ChatAnswer(AnswerModel):
+    response: str
+    metadata: ChatAnswerMetadata

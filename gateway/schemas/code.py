@@ -2,7 +2,16 @@
 
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    field_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from pydantic_core.core_schema import ValidationInfo
 
 from selfhosted_models.families import family_of_wire_name
@@ -25,6 +34,12 @@ class WireModel(BaseModel):
     """Members we do not know are passed over, as everywhere on the wire."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class AnswerModel(BaseModel):
+    """Describes what a view answers; views build it by hand, so this costs a request nothing."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 class CurrentFile(WireModel):
@@ -130,15 +145,69 @@ class GenerationV3(GenerationV1):
     prompt: PromptMessages
 
 
+class _NoDiscriminator:
+    """Leaves a `discriminator` out of the document: OpenAPI's is for texts, not for numbers."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        schema.pop("discriminator", None)
+        return schema
+
+
 CompletionRequest = Annotated[
-    CompletionV1 | CompletionV2 | CompletionV3, Field(discriminator="prompt_version")
+    CompletionV1 | CompletionV2 | CompletionV3,
+    Field(discriminator="prompt_version"),
+    _NoDiscriminator(),
 ]
 GenerationRequest = Annotated[
-    GenerationV1 | GenerationV2 | GenerationV3, Field(discriminator="prompt_version")
+    GenerationV1 | GenerationV2 | GenerationV3,
+    Field(discriminator="prompt_version"),
+    _NoDiscriminator(),
 ]
 AnyCodeRequest = (
     CompletionV1 | CompletionV2 | CompletionV3 | GenerationV1 | GenerationV2 | GenerationV3
 )
+
+
+class TokenCounts(AnswerModel):
+    input_tokens: int
+    output_tokens: int
+    context_tokens_sent: int
+    context_tokens_used: int | None
+
+
+class AnsweringModel(AnswerModel):
+    """The prompt that answered: `name` is its title, `lang` the code's language or empty.
+
+    `engine` is `agent`, or the provider that a caller's own prompt was sent to.
+    """
+
+    engine: str
+    name: str
+    lang: str
+
+
+class CountedModel(AnsweringModel):
+    tokens_consumption_metadata: TokenCounts | None
+
+
+class CodeChoice(AnswerModel):
+    text: str
+    index: Literal[0]
+    finish_reason: Literal["length"]
+
+
+class CodeAnswer(AnswerModel):
+    """Source: wire contract, 2.1. An empty answer has no choice."""
+
+    id: Literal["id"]
+    model: CountedModel
+    experiments: Annotated[list[str], Field(max_length=0)]
+    object: Literal["text_completion"]
+    created: int
+    choices: Annotated[list[CodeChoice], Field(max_length=1)]
 
 
 WrittenPrompt = str | list[PromptMessage]

@@ -1,10 +1,10 @@
 """Body of `/v1/search/gitlab-docs`. Source: wire contract, section 2.6."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from gateway.schemas.code import WireModel
+from gateway.schemas.code import AnswerModel, WireModel
 
 Text100 = Annotated[str, StringConstraints(max_length=100)]
 
@@ -23,3 +23,27 @@ class SearchRequest(WireModel):
     type: Text100
     metadata: SearchMetadata
     payload: SearchPayload
+
+
+class SearchResult(AnswerModel):
+    id: str
+    content: str
+    metadata: dict[str, Any]
+
+
+class SearchResults(AnswerModel):
+    results: list[SearchResult]
+
+
+class SearchAnswerMetadata(AnswerModel):
+    """`degraded` says that the search could not be done, `reason` why."""
+
+    provider: Literal["sqlite"]
+    timestamp: int
+    degraded: bool
+    reason: str
+
+
+class SearchAnswer(AnswerModel):
+    response: SearchResults
+    metadata: SearchAnswerMetadata

@@ -4,7 +4,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from gateway.schemas.code import PromptMessages, Source, Text255, Text1024, WireModel
+from gateway.schemas.code import (
+    AnsweringModel,
+    AnswerModel,
+    CodeChoice,
+    PromptMessages,
+    Source,
+    Text255,
+    Text1024,
+    WireModel,
+)
 
 Instruction = Annotated[str, StringConstraints(max_length=400_000)]
 
@@ -67,3 +76,15 @@ Component = Annotated[
 
 class SuggestionRequest(WireModel):
     prompt_components: list[Component] = Field(min_length=1, max_length=100)
+
+
+class SuggestionMetadata(AnswerModel):
+    model: AnsweringModel
+    timestamp: int
+
+
+class SuggestionAnswer(AnswerModel):
+    """An empty answer has no choice."""
+
+    choices: Annotated[list[CodeChoice], Field(max_length=1)]
+    metadata: SuggestionMetadata

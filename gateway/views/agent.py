@@ -11,6 +11,7 @@ from ninja import Body, Router
 from feature_config.catalogue import WIRE_PROMPTS, Feature
 from gateway.agent_messages import scratchpad, with_context
 from gateway.answers import Question, TextStream, with_inputs
+from gateway.api_document import GATES, NDJSON_STREAM, describes
 from gateway.chat_tools import ChatTool, available_tools
 from gateway.errors import KNOWN_ERRORS, ScopeDenied
 from gateway.feature_flags import enabled_flags
@@ -30,9 +31,15 @@ _AGENT = Access(
     prompt=WIRE_PROMPTS["chat/react"].prompt,
     denied_detail="Unauthorized to access duo chat",
 )
+#: Which tools are offered depends on them.
+_HEADERS = {
+    "X-Gitlab-Version": "GitLab's version; without one, tools that need a version are left out.",
+    "X-Gitlab-Enabled-Feature-Flags": "Names, separated by commas.",
+}
 
 
 @router.post("/v2/chat/agent", summary="One step of Duo Chat's agent")
+@describes(*GATES, stream=NDJSON_STREAM, headers=_HEADERS)
 async def agent(request: GatewayRequest, payload: Body[AgentRequest]) -> HttpResponseBase:
     exchange, runtime = request.exchange, request.runtime
     exchange.feature = Feature.DUO_CHAT

@@ -2,18 +2,21 @@
 
 import time
 from dataclasses import replace
+from typing import Annotated
 
 from django.http.response import HttpResponseBase
-from ninja import Body, Router
+from ninja import Body, Path, Router
+from pydantic import WithJsonSchema
 
 from feature_config.catalogue import WIRE_PROMPTS
 from gateway.answers import Question, as_given
+from gateway.api_document import ASKING, GATES, RAW_STREAM, describes
 from gateway.errors import PathUnknown
 from gateway.gates import Access, decide
 from gateway.model_metadata import DEFAULT_DIALECT, CallerModel
 from gateway.requests import GatewayRequest
 from gateway.routing.line import Lane
-from gateway.schemas.chat import ChatPayload, ChatRequest
+from gateway.schemas.chat import ChatAnswer, ChatPayload, ChatRequest
 from gateway.views.direct import chat_sampling
 from gateway.views.responses import json_response, raw_stream
 from selfhosted_models.serving_formats.base import Completion, Message, Sampling
@@ -32,9 +35,18 @@ _INVOKABLES = {
 }
 
 
-@router.post("/v1/chat/{chat_invokable}", summary="Chat with a prompt of the caller's own")
+#: Another is answered with 404, not as an invalid request.
+Invokable = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(_INVOKABLES)})]
+
+
+@router.post(
+    "/v1/chat/{chat_invokable}",
+    summary="Chat with a prompt of the caller's own",
+    response=ChatAnswer,
+)
+@describes(*GATES, *ASKING, PathUnknown(""), stream=RAW_STREAM)
 async def chat(
-    request: GatewayRequest, chat_invokable: str, payload: Body[ChatRequest]
+    request: GatewayRequest, chat_invokable: Path[Invokable], payload: Body[ChatRequest]
 ) -> HttpResponseBase:
     if chat_invokable not in _INVOKABLES:
         raise PathUnknown("Not found")

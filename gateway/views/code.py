@@ -9,6 +9,7 @@ from ninja import Body, Router
 
 from feature_config.catalogue import Feature
 from gateway.answers import Answer, Question, as_given, with_inputs
+from gateway.api_document import ASKING, GATES, RAW_STREAM, describes
 from gateway.errors import PathUnknown
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
@@ -24,6 +25,7 @@ from gateway.routing.line import Lane
 from gateway.schemas.code import (
     SELF_HOSTED_PROVIDERS,
     AnyCodeRequest,
+    CodeAnswer,
     CompletionRequest,
     EditedFile,
     GenerationRequest,
@@ -57,8 +59,14 @@ _GENERATIONS_PROMPT_ID = "code_suggestions/generations"
 _V1_TOKENS = 2048
 
 
-@router.post("/v2/code/completions", summary="Fill in the middle")
-@router.post("/v2/completions", summary="Fill in the middle (alias)", include_in_schema=False)
+@router.post("/v2/code/completions", summary="Fill in the middle", response=CodeAnswer)
+@router.post(
+    "/v2/completions",
+    summary="Fill in the middle (alias)",
+    response=CodeAnswer,
+    operation_id="gateway_views_code_completions_alias",
+)
+@describes(*GATES, *ASKING, stream=RAW_STREAM)
 async def completions(
     request: GatewayRequest, payload: Body[CompletionRequest]
 ) -> HttpResponseBase:
@@ -82,7 +90,8 @@ async def completions(
     return _suggestion(payload, answer, text, _engine(payload, written), tokens)
 
 
-@router.post("/v2/code/generations", summary="Code from an instruction")
+@router.post("/v2/code/generations", summary="Code from an instruction", response=CodeAnswer)
+@describes(*GATES, *ASKING, PathUnknown("", code="prompt_missing"), stream=RAW_STREAM)
 async def generations(
     request: GatewayRequest, payload: Body[GenerationRequest]
 ) -> HttpResponseBase:

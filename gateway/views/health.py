@@ -1,26 +1,45 @@
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
+from gateway.api_document import describes
 from gateway.errors import NotReady
 from gateway.requests import GatewayRequest
+from gateway.schemas.code import AnswerModel
 from gateway.views.responses import json_response
 
 router = Router(tags=["monitoring"])
 
 
-@router.get("/livez", summary="Is the process alive?")
-@router.get("/monitoring/healthz", summary="Is the process alive?")
+class Probe(AnswerModel):
+    """Nothing: the status says it."""
+
+
+class ConfiguredProbe(AnswerModel):
+    """`configuration` changes exactly when what is served from does."""
+
+    configuration: str
+
+
+@router.get("/livez", summary="Is the process alive?", response=Probe, operation_id="gateway_livez")
+@router.get("/monitoring/healthz", summary="Is the process alive?", response=Probe)
+@describes()
 async def healthz(request: HttpRequest) -> HttpResponse:
     return json_response({})
 
 
-@router.get("/monitoring/ready", summary="Can it serve from what it holds?")
+@router.get("/monitoring/ready", summary="Can it serve from what it holds?", response=Probe)
+@describes(NotReady(""))
 async def ready(request: GatewayRequest) -> HttpResponse:
     _require_ready(request)
     return json_response({})
 
 
-@router.get("/readyz", summary="Can it serve from what it holds, and from which configuration?")
+@router.get(
+    "/readyz",
+    summary="Can it serve from what it holds, and from which configuration?",
+    response=ConfiguredProbe,
+)
+@describes(NotReady(""))
 async def readyz(request: GatewayRequest) -> HttpResponse:
     _require_ready(request)
     return json_response({"configuration": request.runtime.snapshot.version})

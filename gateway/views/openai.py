@@ -12,6 +12,7 @@ from ninja import Body, Router
 from feature_config.catalogue import FEATURES, Feature
 from feature_config.errors import FeatureUnknown
 from gateway.answers import Question, TextStream, with_inputs
+from gateway.api_document import ASKING, GATES, SSE_STREAM, describes
 from gateway.attempts import RenderFor
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
@@ -31,6 +32,7 @@ _CHAT_FEATURES = {Feature.DUO_CHAT}
 
 
 @router.post("/openai/v1/chat/completions", summary="Chat with a feature")
+@describes(*GATES, *ASKING, FeatureUnknown("", known=()), stream=SSE_STREAM)
 async def chat_completions(
     request: GatewayRequest, payload: Body[ChatCompletionRequest]
 ) -> HttpResponseBase:

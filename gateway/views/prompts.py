@@ -1,10 +1,14 @@
 """One registered prompt by its id, as GitLab Rails calls most features."""
 
+from typing import Annotated
+
 from django.http.response import HttpResponseBase
-from ninja import Body, Router
+from ninja import Body, Path, Router
+from pydantic import WithJsonSchema
 
 from feature_config.catalogue import WIRE_PROMPTS, Feature, WirePrompt
 from gateway.answers import Question, with_inputs
+from gateway.api_document import ASKING, GATES, RAW_STREAM, describes
 from gateway.errors import PathUnknown, RequestInvalid
 from gateway.gates import Access, decide
 from gateway.model_metadata import ModelMetadataPolicy
@@ -22,10 +26,16 @@ router = Router(tags=["prompts"])
 #: Served by a path of their own.
 _AGENT_PROMPTS = {"chat/react"}
 
+#: Another is answered with 404, not as an invalid request.
+PromptId = Annotated[
+    str, WithJsonSchema({"type": "string", "enum": sorted(WIRE_PROMPTS.keys() - _AGENT_PROMPTS)})
+]
 
-@router.post("/v1/prompts/{path:prompt_id}", summary="Run a registered prompt")
+
+@router.post("/v1/prompts/{path:prompt_id}", summary="Run a registered prompt", response=str)
+@describes(*GATES, *ASKING, PathUnknown(""), stream=RAW_STREAM)
 async def run_prompt(
-    request: GatewayRequest, prompt_id: str, payload: Body[PromptRequest]
+    request: GatewayRequest, prompt_id: Path[PromptId], payload: Body[PromptRequest]
 ) -> HttpResponseBase:
     exchange, runtime = request.exchange, request.runtime
     policy = runtime.options.model_metadata

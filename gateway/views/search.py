@@ -3,9 +3,10 @@
 from django.http import HttpResponse
 from ninja import Body, Router
 
+from gateway.api_document import describes
 from gateway.errors import ScopeDenied
 from gateway.requests import GatewayRequest
-from gateway.schemas.search import SearchRequest
+from gateway.schemas.search import SearchAnswer, SearchRequest
 from gateway.views.responses import json_response
 
 router = Router(tags=["search"])
@@ -13,7 +14,10 @@ router = Router(tags=["search"])
 _SCOPE = "documentation_search"
 
 
-@router.post("/v1/search/gitlab-docs", summary="Search GitLab's documentation")
+@router.post(
+    "/v1/search/gitlab-docs", summary="Search GitLab's documentation", response=SearchAnswer
+)
+@describes(ScopeDenied(""))
 async def search_docs(request: GatewayRequest, payload: Body[SearchRequest]) -> HttpResponse:
     caller = request.exchange.caller
     if caller is None or _SCOPE not in caller.scopes:

@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from feature_config.catalogue import Feature
 from gateway.answers import Question, TextStream, with_inputs
+from gateway.api_document import ASKING, GATES, RAW_STREAM, SSE_STREAM, describes
 from gateway.errors import RequestInvalid
 from gateway.gates import Access, decide
 from gateway.languages import detect_language
@@ -21,6 +22,7 @@ from gateway.schemas.suggestions import (
     CompletionComponent,
     ContextComponent,
     GenerationComponent,
+    SuggestionAnswer,
     SuggestionRequest,
 )
 from gateway.views.code import completion_inputs, generation_inputs
@@ -30,10 +32,16 @@ router = Router(tags=["code"])
 
 #: Older language servers send context that was never meant to reach a model.
 _CONTEXT_SINCE = Version("6.3.0")
+_HEADERS = {
+    "X-Gitlab-Language-Server-Version": f"Context is read from {_CONTEXT_SINCE} on.",
+}
 _DENIED = "Unauthorized to access code suggestions"
 
 
-@router.post("/v3/code/completions", summary="Code suggestion in an envelope")
+@router.post(
+    "/v3/code/completions", summary="Code suggestion in an envelope", response=SuggestionAnswer
+)
+@describes(*GATES, *ASKING, stream=RAW_STREAM, headers=_HEADERS)
 async def enveloped(request: GatewayRequest, payload: Body[SuggestionRequest]) -> HttpResponseBase:
     component = _first(payload)
     question = _question(request, component, payload)
@@ -42,7 +50,12 @@ async def enveloped(request: GatewayRequest, payload: Body[SuggestionRequest]) -
     return await _whole(question, component)
 
 
-@router.post("/v4/code/suggestions", summary="Code suggestion as server-sent events")
+@router.post(
+    "/v4/code/suggestions",
+    summary="Code suggestion as server-sent events",
+    response=SuggestionAnswer,
+)
+@describes(*GATES, *ASKING, stream=SSE_STREAM, headers=_HEADERS)
 async def suggestions(
     request: GatewayRequest, payload: Body[SuggestionRequest]
 ) -> HttpResponseBase:

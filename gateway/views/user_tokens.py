@@ -1,8 +1,10 @@
 from django.http import HttpResponse
 from ninja import Router
 
+from gateway.api_document import describes
 from gateway.errors import HeaderMissing, ScopeDenied
 from gateway.requests import GatewayRequest
+from gateway.schemas.user_tokens import UserToken
 from gateway.tokens import issue_token
 from gateway.views.responses import json_response
 
@@ -12,7 +14,12 @@ _SCOPE = "complete_code"
 _REQUIRED_HEADERS = ("X-Gitlab-Global-User-Id", "X-Gitlab-Instance-Id", "X-Gitlab-Realm")
 
 
-@router.post("/v1/code/user_access_token", summary="A short-lived token for a user's IDE")
+@router.post(
+    "/v1/code/user_access_token",
+    summary="A short-lived token for a user's IDE",
+    response=UserToken,
+)
+@describes(ScopeDenied(""), HeaderMissing(""), required=_REQUIRED_HEADERS)
 async def user_access_token(request: GatewayRequest) -> HttpResponse:
     caller = request.exchange.caller
     if caller is None or caller.is_own_issued or _SCOPE not in caller.scopes:
