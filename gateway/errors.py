@@ -170,6 +170,8 @@ _STATUS: dict[type[BaseException], int] = {
 }
 
 _RETRY_AFTER_S = 2
+#: Said to OpenAI clients in so many words, as for every server error that will not pass.
+_NEVER_RETRIED = {HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN}
 
 
 def answer_for(error: KnownError, dialect: Dialect, request_id: str) -> ErrorAnswer:
@@ -179,7 +181,7 @@ def answer_for(error: KnownError, dialect: Dialect, request_id: str) -> ErrorAns
     if dialect is Dialect.OPENAI:
         status = _openai_status(error)
         body: dict[str, Any] = {"error": _openai_envelope(error, status) | marks}
-        if status >= 500 and not headers:
+        if (status in _NEVER_RETRIED or status >= 500) and not headers:
             headers["x-should-retry"] = "false"  # the openai client would try twice more
     elif isinstance(error, GatewayError):
         status = error.status
@@ -211,7 +213,14 @@ def _headers(error: KnownError) -> dict[str, str]:
 def _openai_envelope(error: KnownError, status: int) -> dict[str, Any]:
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "api_error")
-    return {"message": error.safe_message, "type": kind, "param": None}
+    return {"message": error.safe_message, "type": kind, "param": _param(error)}
+
+
+def _param(error: KnownError) -> str | None:
+    """Return the member of the body that is wrong, where one is."""
+    if not isinstance(error, RequestInvalid) or isinstance(error.detail, str):
+        return None
+    return ".".join(map(str, error.detail[0]["loc"][1:])) or None
 
 
 def _status_below(error: KnownError) -> int:

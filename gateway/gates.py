@@ -9,7 +9,7 @@ from feature_config.catalogue import Feature, own_prompts
 from feature_config.errors import DeploymentMissing, FeatureInactive
 from feature_config.resolution import resolve
 from gateway.auth import Caller
-from gateway.errors import KNOWN_ERRORS, KnownError, ScopeDenied, TokenRefused
+from gateway.errors import KNOWN_ERRORS, KnownError, PathUnknown, ScopeDenied, TokenRefused
 from gateway.model_metadata import (
     CallerModel,
     ModelMetadataPolicy,
@@ -21,18 +21,23 @@ from prompts.definition import PromptDefinition
 from prompts.registry import variants_for
 from selfhosted_models.serving import ServingConfig
 
+#: The scope that permits asking a deployment by its name, past the features' choices.
+USE_DEPLOYMENTS_DIRECTLY = "use_deployments_directly"
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a request needs.
 
     Attributes:
-        feature: Whose choice of model answers; None for the connection check, which has none.
+        feature: Whose choice of model answers; None for the connection check and for a deployment
+            asked by name, which have none.
         unit_primitive: The scope the token must carry.
         prompt: Folder of the prompt's definitions.
         denied_detail: The wire contract's text for a missing scope.
         prompt_constraint: Version constraint of the caller; None is the default.
         refuses_own_issued: Whether tokens this gateway issued to users count as lacking the scope.
+        deployment: Name of the deployment that is asked in place of a feature's choice, if one is.
     """
 
     feature: Feature | None
@@ -41,6 +46,7 @@ class Access:
     denied_detail: str
     prompt_constraint: str | None = None
     refuses_own_issued: bool = False
+    deployment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +112,11 @@ def decide(
 
         gate = "feature"
         _require_not_inactive(snapshot, access.feature)
-        passed.append(Gate(gate, f"{access.feature or 'the connection check'} is not inactive"))
+        is_on = f"{access.feature} is not inactive" if access.feature else "no feature is asked"
+        passed.append(Gate(gate, is_on))
 
         gate = "deployment"
-        servings = _servings(snapshot, access.feature, caller_model, policy)
+        servings = _servings(snapshot, access, caller_model, policy)
         passed.append(Gate(gate, ", ".join(serving.deployment for serving in servings)))
 
         gate = "prompt"
@@ -145,19 +152,31 @@ def _require_not_inactive(snapshot: ServingSnapshot, feature: Feature | None) ->
 
 def _servings(
     snapshot: ServingSnapshot,
-    feature: Feature | None,
+    access: Access,
     caller_model: CallerModel | None,
     policy: ModelMetadataPolicy,
 ) -> tuple[ServingConfig, ...]:
     """Return the model the caller names, where that is allowed, else the choice made here."""
+    if access.deployment is not None:
+        return (_named(snapshot, access.deployment),)
     if caller_model is not None:
         if policy is ModelMetadataPolicy.ALLOW:
             return (serving_config_of(caller_model),)
         if policy is ModelMetadataPolicy.REGISTERED:
             return (match_registered(caller_model, snapshot.deployments),)
-    if feature is None:
+    if access.feature is None:
         raise DeploymentMissing("The connection check needs model_metadata: it tests that model.")
-    return resolve(snapshot.routes[feature], snapshot.deployments)
+    return resolve(snapshot.routes[access.feature], snapshot.deployments)
+
+
+def _named(snapshot: ServingSnapshot, deployment: str) -> ServingConfig:
+    if deployment not in snapshot.deployments:
+        raise PathUnknown(
+            f"No active deployment is called '{deployment[:60]}': GET /openai/v1/models lists "
+            "what there is.",
+            code="deployment_unknown",
+        )
+    return snapshot.deployments[deployment]
 
 
 def _pin(snapshot: ServingSnapshot, access: Access) -> str:

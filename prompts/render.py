@@ -70,6 +70,21 @@ def render(
     return RenderedPrompt(completion, definition, accepted, tokens, limit, cut_inputs)
 
 
+def fit(completion: Completion, *, context_tokens: int | None) -> RenderedPrompt:
+    """Return a caller's own words as they are, with an answer of half the context at most.
+
+    Raises:
+        ContextTooLong: They leave no room for it.
+    """
+    sampling = _sampling_within(completion.sampling, context_tokens)
+    limit = None if context_tokens is None else context_tokens - sampling.max_output_tokens
+    tokens = tokens_of(completion)
+    if limit is not None and tokens > limit:
+        raise ContextTooLong(tokens, limit)
+    fitting = replace(completion, sampling=sampling)
+    return RenderedPrompt(fitting, input_tokens=tokens, limit_tokens=limit)
+
+
 def _sampling_within(sampling: Sampling, context_tokens: int | None) -> Sampling:
     if context_tokens is None or sampling.max_output_tokens <= context_tokens // 2:
         return sampling

@@ -1,141 +1,157 @@
-"""The same features for any OpenAI client: `model` is a feature id."""
+"""The same features for any OpenAI client: `model` is a feature id, or `deployment:<name>`.
 
-import time
-from collections.abc import AsyncIterator
+Duo Chat and code completion are asked with their own prompts. Any other model is asked what the
+caller wrote, as it is: the other features' prompts need inputs that a chat does not carry.
+"""
+
 from dataclasses import replace
-from typing import Any
 
-import orjson
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Body, Router
 
-from feature_config.catalogue import FEATURES, Feature
+from feature_config.catalogue import Feature
 from feature_config.errors import FeatureUnknown
-from gateway.answers import Question, TextStream, with_inputs
+from gateway.answers import Question, with_inputs
 from gateway.api_document import ASKING, GATES, SSE_STREAM, describes
 from gateway.attempts import RenderFor
-from gateway.exchange import Exchange
+from gateway.errors import PathUnknown, RequestInvalid
 from gateway.gates import Access, Candidate, decide
 from gateway.model_metadata import ModelMetadataPolicy
-from gateway.requests import GatewayRequest, StreamedAnswer
+from gateway.openai_models import access_to, usable_models
+from gateway.requests import GatewayRequest
 from gateway.routing.line import Lane
-from gateway.schemas.openai import ChatCompletionRequest, ChatMessage
+from gateway.schemas.openai import (
+    ChatCompletion,
+    ChatCompletionRequest,
+    ChatMessage,
+    CompletionRequest,
+    ModelList,
+    OpenAIRequest,
+    TextCompletion,
+)
+from gateway.views.openai_answers import CHAT, TEXT, answer
 from gateway.views.responses import json_response
-from prompts.render import RenderedPrompt
-from selfhosted_models.errors import DeploymentError
-from selfhosted_models.serving_formats.base import Sampling, Usage
+from prompts.render import RenderedPrompt, fit
+from selfhosted_models.serving_formats.base import Completion, Message, Sampling
 
 router = Router(tags=["openai"])
 
-#: Features whose prompt takes a conversation.
-_CHAT_FEATURES = {Feature.DUO_CHAT}
+#: Of an answer to a caller's own words: unless it asks for another number, and at most.
+_OUTPUT_TOKENS = 2048
+_MAX_OUTPUT_TOKENS = 8192
+
+#: How `model` may be wrong.
+_UNKNOWN = (
+    FeatureUnknown("", known=()),
+    PathUnknown("", code="deployment_unknown"),
+    PathUnknown("", code="not_a_chat_model"),
+)
 
 
-@router.post("/openai/v1/chat/completions", summary="Chat with a feature")
-@describes(*GATES, *ASKING, FeatureUnknown("", known=()), stream=SSE_STREAM)
+@router.get("/openai/v1/models", summary="The models this token may use now", response=ModelList)
+@describes()
+async def models(request: GatewayRequest) -> HttpResponse:
+    # `created` is a member that clients read and that nothing here stands for.
+    known = {"object": "model", "created": 0, "owned_by": "selfhosted-duo"}
+    usable = usable_models(request.runtime.snapshot, request.exchange.caller)
+    return json_response({"object": "list", "data": [{"id": model, **known} for model in usable]})
+
+
+@router.post("/openai/v1/chat/completions", summary="Chat with a model", response=ChatCompletion)
+@describes(*GATES, *ASKING, *_UNKNOWN, stream=SSE_STREAM)
 async def chat_completions(
     request: GatewayRequest, payload: Body[ChatCompletionRequest]
 ) -> HttpResponseBase:
+    if payload.model == Feature.CODE_COMPLETIONS:
+        raise PathUnknown(
+            "code_completions does not chat: ask it at /openai/v1/completions.",
+            code="not_a_chat_model",
+        )
+    messages = tuple(map(_turn, payload.messages))
+    if payload.model == Feature.DUO_CHAT:
+        render_for = _with_own_sampling(with_inputs({"messages": messages}), payload)
+    else:
+        render_for = _as_written(Completion(_own_sampling(payload), messages=messages))
+    question = _question(request, access_to(payload.model), render_for, Lane.CHAT)
+    return await answer(CHAT, question, payload)
+
+
+@router.post(
+    "/openai/v1/completions",
+    summary="Complete a text, or code between two texts",
+    response=TextCompletion,
+)
+@describes(*GATES, *ASKING, *_UNKNOWN, stream=SSE_STREAM)
+async def completions(
+    request: GatewayRequest, payload: Body[CompletionRequest]
+) -> HttpResponseBase:
+    access, suffix = access_to(payload.model), payload.suffix or ""
+    if suffix and access.prompt != Feature.CODE_COMPLETIONS:
+        raise _suffix_refused(payload.model)
+    if suffix or access.feature is Feature.CODE_COMPLETIONS:
+        fill = with_inputs({"prefix": payload.prompt, "suffix": suffix})
+        render_for = _with_own_sampling(fill, payload)
+        question = _question(request, access, render_for, Lane.COMPLETION)
+    else:
+        written = Completion(_own_sampling(payload), text=payload.prompt)
+        question = _question(request, access, _as_written(written), Lane.CHAT)
+    return await answer(TEXT, question, payload)
+
+
+def _question(
+    request: GatewayRequest, access: Access, render_for: RenderFor, lane: Lane
+) -> Question:
     exchange, runtime = request.exchange, request.runtime
-    if payload.model not in _CHAT_FEATURES:
-        raise FeatureUnknown(payload.model, known=sorted(_CHAT_FEATURES))
-    feature = Feature(payload.model)
-    exchange.feature = feature
-    facts = FEATURES[feature]
+    exchange.feature = access.feature or ""
     decision = decide(
         runtime.snapshot,
         exchange.caller,
-        Access(
-            feature=feature,
-            unit_primitive=facts.unit_primitive,
-            prompt=feature,
-            denied_detail=f"The token lacks the scope {facts.unit_primitive}.",
-        ),
+        access,
         caller_model=None,
         policy=ModelMetadataPolicy.IGNORE,
     )
-    question = Question(
-        runtime.fleet, exchange, decision.require(), _render_for(payload), Lane.CHAT
-    )
-    if payload.stream:
-        stream = await question.stream()
-        wants_usage = bool(payload.stream_options and payload.stream_options.include_usage)
-        events = _events(stream, exchange, feature, wants_usage=wants_usage)
-        return StreamedAnswer(
-            events, stream.aclose, "text/event-stream; charset=utf-8", heartbeat=b": keep-alive\n\n"
-        )
-    answer = await question.fetch()
-    message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
-    body = _head("chat.completion", exchange, feature) | {"choices": [choice]}
-    return json_response(body | {"usage": _usage(exchange.usage)})
+    return Question(runtime.fleet, exchange, decision.require(), render_for, lane)
 
 
-def _render_for(payload: ChatCompletionRequest) -> RenderFor:
-    """Return what renders the conversation, sampled as the caller wishes within our limits."""
-    fill = with_inputs({"messages": [_turn(message) for message in payload.messages]})
+def _with_own_sampling(fill: RenderFor, payload: OpenAIRequest) -> RenderFor:
+    """Return what renders as `fill` does, sampled as the caller wishes within its limits."""
 
     def render_for(candidate: Candidate) -> RenderedPrompt:
         rendered = fill(candidate)
-        sampling = _sampling(payload, rendered.completion.sampling)
+        ours = rendered.completion.sampling
+        sampling = Sampling(
+            max_output_tokens=min(
+                payload.output_tokens or ours.max_output_tokens, ours.max_output_tokens
+            ),
+            temperature=ours.temperature if payload.temperature is None else payload.temperature,
+            top_p=ours.top_p if payload.top_p is None else payload.top_p,
+            stop=(*ours.stop, *payload.stop),
+        )
         return replace(rendered, completion=replace(rendered.completion, sampling=sampling))
 
     return render_for
 
 
-def _sampling(payload: ChatCompletionRequest, ours: Sampling) -> Sampling:
-    wanted = payload.max_completion_tokens or payload.max_tokens or ours.max_output_tokens
+def _own_sampling(payload: OpenAIRequest) -> Sampling:
     return Sampling(
-        max_output_tokens=min(wanted, ours.max_output_tokens),
-        temperature=ours.temperature if payload.temperature is None else payload.temperature,
-        top_p=ours.top_p if payload.top_p is None else payload.top_p,
-        stop=(*ours.stop, *payload.stop),
+        max_output_tokens=min(payload.output_tokens or _OUTPUT_TOKENS, _MAX_OUTPUT_TOKENS),
+        temperature=payload.temperature,
+        top_p=payload.top_p,
+        stop=payload.stop,
     )
 
 
-def _turn(message: ChatMessage) -> dict[str, str]:
-    role = "system" if message.role == "developer" else message.role
-    return {"role": role, "content": message.content}
+def _as_written(completion: Completion) -> RenderFor:
+    return lambda candidate: fit(completion, context_tokens=candidate.serving.context_tokens)
 
 
-async def _events(
-    stream: TextStream, exchange: Exchange, feature: Feature, *, wants_usage: bool
-) -> AsyncIterator[bytes]:
-    """Yield the answer as server-sent events; every stream ends in [DONE], after an error too."""
-    head = _head("chat.completion.chunk", exchange, feature)
-
-    def event(delta: dict[str, str], finish_reason: str | None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return _event(head | {"choices": [choice]})
-
-    try:
-        yield event({"role": "assistant", "content": ""}, None)
-        async for text in stream:
-            yield event({"content": text}, None)
-    except DeploymentError as error:
-        exchange.outcome, exchange.reason = error.code, error.safe_message
-        problem = {"message": error.safe_message, "type": "api_error", "code": error.code}
-        yield _event({"error": problem | {"request_id": exchange.request_id}})
-    else:
-        yield event({}, stream.finish_reason)
-        if wants_usage and exchange.usage != Usage():
-            yield _event(head | {"choices": [], "usage": _usage(exchange.usage)})
-    yield b"data: [DONE]\n\n"
+def _turn(message: ChatMessage) -> Message:
+    return Message("system" if message.role == "developer" else message.role, message.content)
 
 
-def _head(kind: str, exchange: Exchange, feature: Feature) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{exchange.request_id}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": feature,
-    }
-
-
-def _event(document: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(document) + b"\n\n"
-
-
-def _usage(usage: Usage) -> dict[str, int]:
-    given, made = usage.input_tokens or 0, usage.output_tokens or 0
-    return {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
+def _suffix_refused(model: str) -> RequestInvalid:
+    message = f"{model} does not fill in between two texts: leave the suffix out, or ask "
+    message += f"{Feature.CODE_COMPLETIONS} or a deployment"
+    item = {"type": "value_error", "loc": ["body", "suffix"], "msg": message, "input": None}
+    return RequestInvalid([item])

@@ -6,11 +6,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from feature_config.catalogue import FEATURES, WIRE_PROMPTS
 from gateway.auth import MAX_LIFETIME_S
+from gateway.gates import USE_DEPLOYMENTS_DIRECTLY
 from gateway.runtime import own_keys_from_settings
 from gateway.tokens import issue_token
 
 #: Scopes of the wire that belong to no single prompt.
-_FURTHER_SCOPES = {"documentation_search"}
+_FURTHER_SCOPES = {"documentation_search", USE_DEPLOYMENTS_DIRECTLY}
 
 
 def known_scopes() -> set[str]:

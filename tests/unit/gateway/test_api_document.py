@@ -70,6 +70,7 @@ def test_every_operation_says_who_may_call_and_what_may_go_wrong() -> None:
     [
         ("/v1/prompts/{prompt_id}", {"200", "400", "403", "404", "421", "422", "504"}),
         ("/v1/code/user_access_token", {"200", "400", "403"}),
+        ("/openai/v1/models", {"200"}),
         ("/openai/v1/chat/completions", {"200", "400", "403", "404", "502", "504"}),
         ("/v1/proxy/{rest}", {"404"}),
     ],

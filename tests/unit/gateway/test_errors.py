@@ -45,24 +45,24 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (errors.TokenRefused("no"), (401, TOKEN), (401, TOKEN), (401, TOKEN)),
     (errors.RefusalsExceeded("wait"), (429, AGAIN), (429, AGAIN), (429, AGAIN)),
     (errors.KeysUnavailable("wait"), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
-    (errors.ScopeDenied("no"), (403, NONE), (403, NONE), (403, NONE)),
-    (errors.HeaderMissing("no"), (400, NONE), (400, NONE), (400, NONE)),
-    (errors.RequestMalformed("no"), (400, NONE), (400, NONE), (400, NONE)),
-    (errors.RequestInvalid("no"), (422, NONE), (422, NONE), (400, NONE)),
+    (errors.ScopeDenied("no"), (403, NONE), (403, NONE), (403, NEVER)),
+    (errors.HeaderMissing("no"), (400, NONE), (400, NONE), (400, NEVER)),
+    (errors.RequestMalformed("no"), (400, NONE), (400, NONE), (400, NEVER)),
+    (errors.RequestInvalid("no"), (422, NONE), (422, NONE), (400, NEVER)),
     (errors.BodyTooLarge("no"), (413, NONE), (413, NONE), (413, NONE)),
     (errors.BodyTimeout("no"), (408, NONE), (408, NONE), (408, NONE)),
     (errors.NotReady("wait"), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
     (errors.PathUnknown("no"), (404, NONE), (404, NONE), (404, NONE)),
     (errors.MethodUnknown("no"), (405, NONE), (405, NONE), (405, NONE)),
     (FeatureUnknown("x", known=["y"]), (404, NONE), (404, NONE), (404, NONE)),
-    (FeatureInactive(Feature.DUO_CHAT), (403, NONE), (403, NONE), (403, NONE)),
+    (FeatureInactive(Feature.DUO_CHAT), (403, NONE), (403, NONE), (403, NEVER)),
     (DeploymentMissing("no"), (503, NONE), (503, NONE), (503, NEVER)),
     (PromptMissing("p", ["v"]), (404, NONE), (404, NONE), (404, NONE)),
     (ContextTooLong(9, 8), (413, NONE), (413, NONE), (413, NONE)),
-    (InputMissing(["suffix"]), (422, NONE), (422, NONE), (400, NONE)),
-    (InputInvalid("suffix", "is no text"), (422, NONE), (422, NONE), (400, NONE)),
-    (VersionConstraintInvalid("x"), (422, NONE), (422, NONE), (400, NONE)),
-    (VersionUnsatisfied("p", "v", ("^2", "1"), ["1"]), (422, NONE), (422, NONE), (400, NONE)),
+    (InputMissing(["suffix"]), (422, NONE), (422, NONE), (400, NEVER)),
+    (InputInvalid("suffix", "is no text"), (422, NONE), (422, NONE), (400, NEVER)),
+    (VersionConstraintInvalid("x"), (422, NONE), (422, NONE), (400, NEVER)),
+    (VersionUnsatisfied("p", "v", ("^2", "1"), ["1"]), (422, NONE), (422, NONE), (400, NEVER)),
     (deployment_errors.SecretUnavailable("no"), (503, NONE), (503, NONE), (503, NEVER)),
     (deployment_errors.EndpointRefused("no"), (503, NONE), (503, NONE), (503, NEVER)),
     (deployment_errors.UpstreamUnreachable("no"), (503, AGAIN), (421, NONE), (503, AGAIN)),
@@ -241,3 +241,14 @@ def test_list_of_details_becomes_one_line_for_openai() -> None:
 )
 def test_dialect_follows_the_path(path: str, dialect: Dialect) -> None:
     assert Dialect.of_path(path) is dialect
+
+
+@pytest.mark.parametrize(
+    ("loc", "param"), [(["body", "messages", 0], "messages.0"), (["body"], None)]
+)
+def test_openai_is_told_which_member_is_wrong(loc: list[str | int], param: str | None) -> None:
+    items: list[dict[str, Any]] = [{"type": "missing", "loc": loc, "msg": "Field required"}]
+
+    answer = answer_for(errors.RequestInvalid(items), Dialect.OPENAI, "")
+
+    assert answer.body["error"]["param"] == param

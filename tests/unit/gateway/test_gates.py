@@ -6,7 +6,7 @@ import pytest
 from feature_config.catalogue import Feature
 from feature_config.errors import DeploymentMissing, FeatureInactive
 from gateway.auth import Caller
-from gateway.errors import RequestInvalid, ScopeDenied, TokenRefused
+from gateway.errors import PathUnknown, RequestInvalid, ScopeDenied, TokenRefused
 from gateway.gates import Access, Decision, decide
 from gateway.model_metadata import CallerModel, DialectUnsupported, ModelMetadataPolicy
 from prompts.errors import PromptMissing, VersionUnsatisfied
@@ -107,6 +107,7 @@ def test_pin_of_a_feature_is_not_for_its_further_prompts() -> None:
         ({"routes": {}}, "deployment", DeploymentMissing),
         ({"routes": {COMPLETIONS: ["gone"]}}, "deployment", DeploymentMissing),
         ({"feature": None}, "deployment", DeploymentMissing),
+        ({"feature": None, "deployment": "gone"}, "deployment", PathUnknown),
         ({"prompt": "poetry"}, "prompt", PromptMissing),
         ({"prompt_constraint": "^9.0.0"}, "prompt", VersionUnsatisfied),
         ({"pin": "2.0.0"}, "prompt", VersionUnsatisfied),
@@ -166,6 +167,13 @@ def test_family_that_the_feature_does_not_support_cannot_answer() -> None:
     decision = ask(deployments=[mistral], routes={COMPLETIONS: ["mistral-a"]})
 
     assert isinstance(decision.error, DeploymentMissing)
+
+
+@pytest.mark.parametrize("routes", [None, {}, {COMPLETIONS: None}])
+def test_deployment_asked_by_name_answers_whatever_the_features_choose(
+    routes: Mapping[Feature, Sequence[str] | None] | None,
+) -> None:
+    assert answering(ask(feature=None, deployment="gpu2", routes=routes)) == ["gpu2"]
 
 
 # --- The model a caller names --------------------------------------------------------------------

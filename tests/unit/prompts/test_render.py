@@ -5,9 +5,9 @@ import pytest
 from prompts.definition import PromptDefinition
 from prompts.errors import ContextTooLong, InputInvalid, InputMissing
 from prompts.registry import PromptRegistry
-from prompts.render import render
+from prompts.render import fit, render
 from prompts.tokens import estimate_tokens
-from selfhosted_models.serving_formats.base import FillInMiddle, Message
+from selfhosted_models.serving_formats.base import Completion, FillInMiddle, Message, Sampling
 
 DefineOne = Callable[..., PromptDefinition]
 
@@ -286,3 +286,26 @@ def test_other_prompts_have_no_gap(registry: PromptRegistry) -> None:
     completion = render(registry.find("duo_chat", ["general"]), talk).completion
 
     assert completion.fill_in_middle is None
+
+
+@pytest.mark.parametrize(
+    ("context_tokens", "max_output_tokens"), [(None, 2048), (8192, 2048), (1000, 500)]
+)
+def test_callers_own_words_leave_half_the_context_to_the_answer_at_least(
+    context_tokens: int | None, max_output_tokens: int
+) -> None:
+    written = Completion(Sampling(max_output_tokens=2048, stop=("END",)), text="Once upon")
+
+    rendered = fit(written, context_tokens=context_tokens)
+
+    assert rendered.completion.text == "Once upon"
+    assert rendered.completion.sampling.max_output_tokens == max_output_tokens
+    assert rendered.completion.sampling.stop == ("END",)
+    assert rendered.definition is None
+
+
+def test_callers_own_words_are_never_cut() -> None:
+    written = Completion(Sampling(max_output_tokens=16), text="word " * 1000)
+
+    with pytest.raises(ContextTooLong, match="room for 84"):
+        fit(written, context_tokens=100)
