@@ -101,17 +101,14 @@ browser:
 	esac
 
 .PHONY: docs
-docs: setup ## write the pages that are generated: docs/prompts.md
+docs: setup ## write what is generated: docs/prompts.md, docs/openapi.json
 	$(BIN)/python manage.py list_prompts --markdown > docs/prompts.md
+	$(BIN)/python manage.py print_openapi > docs/openapi.json
 
 .PHONY: bench
 bench: setup ## compare HTTP clients for the outbound door, then the CPU per request of each endpoint
 	$(BIN)/python bench/http_clients.py
 	$(BIN)/python bench/endpoint_cpu.py
-
-.PHONY: openapi
-openapi: setup ## write docs/openapi.json after a change to the gateway's API
-	$(BIN)/python manage.py print_openapi > docs/openapi.json
 
 .PHONY: lock
 lock: setup ## compile the requirement files from their .in files

@@ -42,7 +42,7 @@ def leaf_codes(base: type[Any]) -> Iterator[str]:
 
 
 def test_stored_document_is_that_of_the_code() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == printed(), "run `make openapi`"
+    assert DOCUMENT.read_text(encoding="utf-8") == printed(), "run `make docs`"
 
 
 @pytest.mark.parametrize("base", [GatewayError, FeatureError, PromptError, DeploymentError])
