@@ -123,10 +123,11 @@ class TextStream:
         return first
 
     async def _open(self, attempt: Attempt) -> str | None:
-        exchange, door = self._question.exchange, self._question.fleet.door
-        request = attempt.request(stream=True, request_id=exchange.request_id)
+        exchange, fleet = self._question.exchange, self._question.fleet
+        # Asked for no stream, a server answers in one body, which comes as a stream of one event.
+        request = attempt.request(stream=fleet.asks_for_streams, request_id=exchange.request_id)
         by = _first_content_by(attempt, exchange)
-        upstream = await door.open_stream(
+        upstream = await fleet.door.open_stream(
             request, attempt.clocks, headers_by=by, framings=attempt.serving_format.framings
         )
         self._answer = OpenAnswer(upstream, attempt, exchange)

@@ -61,6 +61,7 @@ class RuntimeSettings:
     database_url: str = ""
     redis_url: str = ""
     limits: Limits = Limits()
+    disable_streaming: bool = False
     drain_s: float = 25.0
     probe_silent_s: float = 30.0
 
@@ -79,6 +80,7 @@ def runtime_settings() -> RuntimeSettings:
         disallowed_flags=read_disallowed_flags(settings.AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS),
         database_url=settings.DATABASE_URL,
         redis_url=settings.REDIS_URL,
+        disable_streaming=settings.AIGW_CUSTOM_MODELS__DISABLE_STREAMING,
         drain_s=settings.DRAIN_S,
         probe_silent_s=settings.PROBE_SILENT_S,
         limits=Limits(
@@ -153,6 +155,7 @@ class Runtime:
         fleet = Fleet(
             OutboundDoor(policy),
             options.limits,
+            asks_for_streams=not options.disable_streaming,
             is_leasing=bool(options.redis_url),
         )
         runtime = cls(

@@ -57,6 +57,9 @@ UPSTREAM_ALLOWED_HOSTS: list[str] = env.list("UPSTREAM_ALLOWED_HOSTS", default=[
 #: Bound by deploy/serve.py beside the gateway's own address; only /metrics is served there.
 METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1:8082")
 METRICS_PORT = as_count(METRICS_BIND.rpartition(":")[2] or "0")
+AIGW_CUSTOM_MODELS__DISABLE_STREAMING = env.bool(
+    "AIGW_CUSTOM_MODELS__DISABLE_STREAMING", default=False
+)
 CONFIGURATION_POLL_S = as_number(env.str("CONFIGURATION_POLL_S", default="2"))
 
 # --- Limits (gateway/routing/limits.py says what they mean) ---------------------------------------

@@ -32,6 +32,7 @@ class Fleet:
         door: To model servers.
         now: The event loop's clock, in seconds.
         wall_clock: Seconds since 1970, for what people read.
+        asks_for_streams: Whether model servers may be asked to stream at all.
         is_leasing: Whether slots are leased from Redis, so that a line begins without any.
         slots_wanted: Set when a request has to wait.
         endpoints: What is known of each, by deployment and URL.
@@ -43,6 +44,7 @@ class Fleet:
     now: Callable[[], float] = _loop_time
     wall_clock: Callable[[], float] = time.time
     endpoints: dict[tuple[str, str], EndpointState] = field(default_factory=dict)
+    asks_for_streams: bool = True
     is_leasing: bool = False
     slots_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     lines: dict[str, Line] = field(default_factory=dict)

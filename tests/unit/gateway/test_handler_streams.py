@@ -321,3 +321,22 @@ async def test_server_that_stops_closes_the_model_server() -> None:
     await asyncio.sleep(0)
 
     assert body.is_closed
+
+
+# --- Model servers that are never asked to stream ------------------------------------------------
+
+
+async def test_a_whole_answer_streams_in_one_piece() -> None:
+    choice = {"index": 0, "text": "x = 1", "finish_reason": "stop"}
+    server = ModelServer(httpx.Response(200, json={"choices": [choice]}))
+    serves = snapshot([serving()], {Feature.CODE_COMPLETIONS: ["codegemma-gpu1"]})
+    unstreamed = runtime(server, serves)
+    unstreamed.fleet.asks_for_streams = False
+
+    answer = await Client(GatewayHandler(unstreamed)).post(
+        COMPLETIONS, headers(mint()), json={**BODY, "stream": True}
+    )
+
+    assert (answer.status, answer.is_complete) == (200, True)
+    assert [part for part in answer.parts if part] == [b"x = 1"]
+    assert orjson.loads(server.requests[0].content)["stream"] is False
