@@ -168,9 +168,11 @@ def describes(
 
     def contribute(operation: Operation) -> None:
         is_public = operation.path in PUBLIC_PATHS
+        dialect = Dialect.of_path(operation.path)
+        proof = [_TOKEN_ALONE if dialect is Dialect.OPENAI else _TOKEN_OF_GITLAB]
         has_body = any(model.__ninja_param_source__ == "body" for model in operation.models)
         before = [*_READING, *(() if is_public else _TOKEN), *(_PARSING if has_body else ())]
-        responses = _error_responses([*before, *errors], Dialect.of_path(operation.path))
+        responses = _error_responses([*before, *errors], dialect)
         if 200 in operation.response_models:
             told = (*_ON_EVERY_ANSWER, *(_WHO_ANSWERED if set(ASKING) & set(errors) else ()))
             responses[200] = {"headers": _header_refs(told)}
@@ -182,7 +184,7 @@ def describes(
         operation.openapi_extra = {
             "responses": responses,
             "parameters": parameters,
-            "security": [] if is_public else [{"token": [], "token_type": []}],
+            "security": [] if is_public else proof,
         }
 
     def decorate(view: View) -> View:
@@ -190,6 +192,11 @@ def describes(
         return view
 
     return decorate
+
+
+#: What proves who calls: OpenAI clients can be given a key, and nothing else.
+_TOKEN_ALONE: dict[str, list[str]] = {"token": []}
+_TOKEN_OF_GITLAB: dict[str, list[str]] = {"token": [], "token_type": []}
 
 
 def _error_responses(errors: Iterable[KnownError], dialect: Dialect) -> dict[int, dict[str, Any]]:

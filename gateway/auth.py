@@ -89,19 +89,32 @@ class TokenVerifier:
         self._now = now
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
-    async def authenticate(self, headers: Mapping[str, str], address: str = "") -> Caller:
-        """Return the caller the request headers prove; `address` is where they came from.
+    async def authenticate(
+        self, headers: Mapping[str, str], address: str = "", *, repeats_claims: bool = True
+    ) -> Caller:
+        """Return the caller the request headers prove.
+
+        Args:
+            headers: Of the request.
+            address: Where it came from.
+            repeats_claims: Whether the caller is one of GitLab's, whose headers repeat what the
+                token claims; of others, only what they send is compared.
 
         Raises:
             TokenRefused: They prove none.
             RefusalsExceeded: Too many tokens from there were refused to look at another.
             KeysUnavailable: The token's issuer is trusted and none of its keys is known yet.
         """
-        caller = await self.verify(_bearer_token(headers), address)
-        _require_equal(headers, "X-Gitlab-Realm", caller.realm)
-        _require_equal(headers, "X-Gitlab-Instance-Id", caller.instance_id)
+        token = _bearer_token(headers, names_its_type=repeats_claims)
+        caller = await self.verify(token, address)
         owner = "X-Gitlab-Global-User-Id" if caller.is_own_issued else "X-Gitlab-Instance-Id"
-        _require_equal(headers, owner, caller.subject)
+        for name, claim in (
+            ("X-Gitlab-Realm", caller.realm),
+            ("X-Gitlab-Instance-Id", caller.instance_id),
+            (owner, caller.subject),
+        ):
+            if repeats_claims or name in headers:
+                _require_equal(headers, name, claim)
         return caller
 
     async def verify(self, token: str, address: str = "") -> Caller:
@@ -189,14 +202,15 @@ class TokenVerifier:
         raise TokenRefused(REFUSED)
 
 
-def _bearer_token(headers: Mapping[str, str]) -> str:
+def _bearer_token(headers: Mapping[str, str], *, names_its_type: bool) -> str:
     authorization = headers.get("Authorization")
     if authorization is None:
         raise TokenRefused("No authorization header presented")
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise TokenRefused("Invalid authorization header")
-    if headers.get("X-Gitlab-Authentication-Type") != "oidc":
+    kind = headers.get("X-Gitlab-Authentication-Type")
+    if kind != "oidc" and (names_its_type or kind is not None):
         raise TokenRefused("Invalid authentication token type - only OIDC is supported")
     token = token.strip()
     if len(token) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):

@@ -102,8 +102,9 @@ class GatewayHandler:
         try:
             request.runtime.require_not_draining()
             if request.path_info not in PUBLIC_PATHS:
+                is_any_client = Dialect.of_path(request.path_info) is Dialect.OPENAI
                 exchange.caller = await request.runtime.trust.verifier.authenticate(
-                    request.headers, request.client_address
+                    request.headers, request.client_address, repeats_claims=not is_any_client
                 )
                 request.turn = request.runtime.quotas.enter(exchange.user)
             # Set, not streamed: Django would refuse more than 2.5 MB, and we have our own limit.

@@ -20,9 +20,8 @@ MESSAGES: Any = [{"role": "user", "content": "Hi"}]
 
 def options(site: Site, *scopes: str) -> dict[str, Any]:
     """Return what either client of the package is made with."""
-    headers = site.gitlab.headers(None, x_request_id=None, user_agent=None)
     token = site.gitlab.mint(scopes or SCOPES)
-    return {"base_url": f"{site.url}/openai/v1", "api_key": token, "default_headers": headers}
+    return {"base_url": f"{site.url}/openai/v1", "api_key": token}
 
 
 @pytest.fixture
@@ -201,11 +200,7 @@ def test_stream_that_breaks_off_is_an_error_never_an_end(site: Site, client: ope
 @pytest.fixture
 def llm_home(site: Site, tmp_path: Path) -> Path:
     """A folder of the llm command that knows the gateway's models; as docs/openai-clients.md."""
-    common = {
-        "api_base": f"{site.url}/openai/v1",
-        "api_key_name": "selfhosted-duo",
-        "headers": site.gitlab.headers(None, x_request_id=None, user_agent=None),
-    }
+    common = {"api_base": f"{site.url}/openai/v1", "api_key_name": "selfhosted-duo"}
     models = [
         {"model_id": "duo", "model_name": "duo_chat", **common},
         {"model_id": "fill", "model_name": "code_completions", "completion": True, **common},

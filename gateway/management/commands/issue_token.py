@@ -22,8 +22,9 @@ def known_scopes() -> set[str]:
 class Command(BaseCommand):
     requires_system_checks = []
     help = (
-        "Print a token of this gateway's own. Its bearer calls with the headers "
-        "'X-Gitlab-Authentication-Type: oidc' and 'X-Gitlab-Global-User-Id: <user>'."
+        "Print a token of this gateway's own: the key of any OpenAI client at /openai/v1. On "
+        "GitLab's paths its bearer also sends the headers 'X-Gitlab-Authentication-Type: oidc' and "
+        "'X-Gitlab-Global-User-Id: <user>'."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -89,6 +89,22 @@ async def test_empty_claims_switch_their_header_checks_off(empty: str | None) ->
     assert (caller.realm, caller.instance_id) == ("", "")
 
 
+async def test_openai_clients_need_a_token_only() -> None:
+    caller = await verifier().authenticate(
+        {"Authorization": f"Bearer {mint()}"}, repeats_claims=False
+    )
+
+    assert caller.subject == INSTANCE_ID
+
+
+@pytest.mark.parametrize(
+    "changes", [{"x_gitlab_realm": "saas"}, {"x_gitlab_authentication_type": "cookie"}]
+)
+async def test_what_openai_clients_do_send_is_compared(changes: dict[str, str]) -> None:
+    with pytest.raises(TokenRefused):
+        await verifier().authenticate(headers(mint(), **changes), repeats_claims=False)
+
+
 @pytest.mark.parametrize("sent", [None, "3", "many"])
 async def test_seat_count_never_fails_a_request(sent: str | None) -> None:
     token = mint(duo_seat_count="10")
