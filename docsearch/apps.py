@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class DocsearchConfig(AppConfig):
+    name = "docsearch"
+    verbose_name = "Documentation search"

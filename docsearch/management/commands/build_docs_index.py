@@ -1,0 +1,82 @@
+import sys
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from docsearch.builder import DEFAULT_URL_BASE, build_index
+from docsearch.errors import DocsIndexError
+from docsearch.source import read_source
+from docsearch.store import IndexStore
+from docsearch.versions import GitLabVersion
+
+_BAR_CHARS = 30
+
+
+class Command(BaseCommand):
+    requires_system_checks = []
+    help = "Build a search index of GitLab's documentation."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "source", metavar="SRC", type=Path, help="folder, Git checkout, .zip or .tar.gz"
+        )
+        parser.add_argument("--gitlab-version", required=True, metavar="V", help="as in 17.4.0")
+        parser.add_argument(
+            "--output", metavar="FILE", type=Path, help="docs-<version>.sqlite3 unless --install"
+        )
+        parser.add_argument(
+            "--url-base", metavar="U", default=DEFAULT_URL_BASE, help=f"default: {DEFAULT_URL_BASE}"
+        )
+        parser.add_argument("--install", action="store_true", help="let this node search it")
+
+    def handle(
+        self,
+        *,
+        source: Path,
+        gitlab_version: str,
+        output: Path | None,
+        url_base: str,
+        install: bool,
+        **_: Any,
+    ) -> None:
+        try:
+            version = GitLabVersion.parse(gitlab_version)
+            documentation = read_source(source)
+        except DocsIndexError as error:
+            raise CommandError(str(error), returncode=2) from error
+        if output is None and not install:
+            output = Path(f"docs-{version}.sqlite3")
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                target = output or Path(scratch, "index.sqlite3")
+                summary = build_index(
+                    documentation,
+                    target,
+                    version=version,
+                    url_base=url_base,
+                    on_page=_progress_bar if sys.stderr.isatty() else _no_progress,
+                )
+                if install:
+                    IndexStore.below(settings.DATA_DIR).install(target)
+        except OSError as error:
+            raise CommandError(f"The index cannot be written: {error}.") from error
+        places = [str(output)] * (output is not None) + ["this node's data folder"] * install
+        self.stdout.write(
+            f"GitLab {version}: {summary.page_count} pages, {summary.section_count} sections, "
+            f"{summary.index_bytes / 1e6:.1f} MB, in {' and in '.join(places)}. "
+            f"Left out: {summary.stub_count} pages that only say where their content went."
+        )
+
+
+def _no_progress(_done: int, _of: int) -> None:
+    pass
+
+
+def _progress_bar(done: int, of: int) -> None:
+    filled = "#" * (_BAR_CHARS * done // of)
+    end = "\n" if done == of else ""
+    sys.stderr.write(f"\r[{filled:<{_BAR_CHARS}}] {done}/{of} pages{end}")

@@ -1,0 +1,132 @@
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from docsearch.errors import VersionInvalid
+from docsearch.results import Outcome, SearchResult
+from docsearch.search import MAX_LIMIT, MAX_PASSAGE_TOKENS, search_docs
+from docsearch.store import IndexStore
+from docsearch.versions import GitLabVersion
+
+_DEFAULT_LIMIT = 5
+
+
+class Command(BaseCommand):
+    requires_system_checks = []
+    help = "Search the installed documentation of GitLab."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("query", nargs="?", metavar="QUERY", help="in any words")
+        parser.add_argument(
+            "--gitlab-version", metavar="V", help="as in 17.4.0; default: GITLAB_VERSION, or newest"
+        )
+        parser.add_argument("--limit", type=int, default=_DEFAULT_LIMIT, help=f"1 to {MAX_LIMIT}")
+        parser.add_argument("--json", action="store_true", dest="as_json", help="for machines")
+        parser.add_argument(
+            "--stdio",
+            action="store_true",
+            help='answer {"query", "limit", "gitlab_version"} on each line of the input with JSON',
+        )
+
+    def handle(
+        self,
+        *,
+        query: str | None,
+        gitlab_version: str | None,
+        limit: int,
+        as_json: bool,
+        stdio: bool,
+        **_: Any,
+    ) -> None:
+        if (query is None) != stdio:
+            raise CommandError("Give a QUERY or --stdio, not both.", returncode=2)
+        self.store = IndexStore.below(settings.DATA_DIR)
+        wanted = gitlab_version or settings.GITLAB_VERSION
+        if stdio:
+            for line in sys.stdin:
+                self.stdout.write(json.dumps(self._answer_line(line, wanted)))
+                self.stdout.flush()
+            return
+        try:
+            result = self._search(query or "", wanted, limit)
+        except VersionInvalid as error:
+            raise CommandError(str(error), returncode=2) from error
+        self.stdout.write(json.dumps(as_document(result)) if as_json else as_text(result))
+        if result.outcome is Outcome.NO_INDEX:
+            raise CommandError(
+                "Build one with: manage.py build_docs_index SRC --gitlab-version V --install"
+            )
+
+    def _search(self, query: str, version: str, limit: int) -> SearchResult:
+        return search_docs(
+            self.store,
+            query,
+            wanted_version=GitLabVersion.parse(version) if version else None,
+            limit=limit,
+            token_budget=limit * MAX_PASSAGE_TOKENS,
+        )
+
+    def _answer_line(self, line: str, wanted: str) -> dict[str, Any]:
+        """Answer one line; a bad one is answered too, so that whoever writes them keeps in step."""
+        try:
+            asked = _read_line(line)
+            result = self._search(
+                asked["query"],
+                asked.get("gitlab_version") or wanted,
+                asked.get("limit", _DEFAULT_LIMIT),
+            )
+        except (ValueError, RecursionError, VersionInvalid, CommandError) as error:
+            return {"results": [], "outcome": "bad_request", "reason": str(error)}
+        return as_document(result)
+
+
+def _read_line(line: str) -> dict[str, Any]:
+    asked = json.loads(line)
+    if not (
+        isinstance(asked, dict)
+        and isinstance(asked.get("query"), str)
+        and isinstance(asked.get("limit", 1), int)
+        and isinstance(asked.get("gitlab_version") or "", str)
+    ):
+        raise CommandError('A line is {"query": text, "limit": number, "gitlab_version": text}.')
+    return asked
+
+
+def as_document(result: SearchResult) -> dict[str, Any]:
+    """Return the JSON document of a result."""
+    return {
+        "results": [
+            {
+                "path": passage.path,
+                "anchor": passage.anchor,
+                "title": passage.title,
+                "headings": list(passage.trail),
+                "url": passage.url,
+                "score": round(passage.score, 4),
+                "content": passage.content,
+            }
+            for passage in result.passages
+        ],
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "warning": result.warning,
+        "match": round(result.match, 4),
+        "shown_query": result.shown_query,
+        "gitlab_version": str(result.searched_version or ""),
+    }
+
+
+def as_text(result: SearchResult) -> str:
+    """Return a result as people read it."""
+    notes = [result.warning, result.reason]
+    if result.shown_query:
+        notes.append(f"Showing results for: {result.shown_query}")
+    entries = [
+        f"{' > '.join((passage.title, *passage.trail))}\n{passage.url}\n\n{passage.content}\n"
+        for passage in result.passages
+    ]
+    return "\n".join([*filter(None, notes), *entries])
