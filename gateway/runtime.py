@@ -14,9 +14,11 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
+from docsearch.store import IndexStore
 from gateway import keyfiles
 from gateway.change_hints import listen_for_changes
 from gateway.configuration.stored import read_configuration
+from gateway.docs_search import DocsSearch
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
@@ -63,6 +65,7 @@ class RuntimeSettings:
     limits: Limits = Limits()
     disable_streaming: bool = False
     drain_s: float = 25.0
+    gitlab_version: str = ""
     probe_silent_s: float = 30.0
 
 
@@ -82,6 +85,7 @@ def runtime_settings() -> RuntimeSettings:
         redis_url=settings.REDIS_URL,
         disable_streaming=settings.AIGW_CUSTOM_MODELS__DISABLE_STREAMING,
         drain_s=settings.DRAIN_S,
+        gitlab_version=settings.GITLAB_VERSION,
         probe_silent_s=settings.PROBE_SILENT_S,
         limits=Limits(
             workers=settings.GATEWAY_WORKERS,
@@ -124,12 +128,14 @@ class Runtime:
         is_draining: Whether the worker is being stopped: it is not ready any more.
         trust: Who is believed.
         quotas: What users, and this worker, may have under way.
+        docs: The documentation search.
     """
 
     options: RuntimeSettings
     snapshot: ServingSnapshot
     fleet: Fleet
     quotas: Quotas
+    docs: DocsSearch
     trust: Trust
     now: Callable[[], float] = time.time
     leases: SlotLeases | None = None
@@ -163,6 +169,7 @@ class Runtime:
             snapshot=empty_snapshot(prompts),
             fleet=fleet,
             quotas=Quotas(options.limits, time.monotonic),
+            docs=DocsSearch(IndexStore.below(options.data_dir), options.gitlab_version),
             trust=trust,
         )
         await runtime.refresh_snapshot()
@@ -205,6 +212,7 @@ class Runtime:
         await self.fleet.door.aclose()
         await self.trust.door.aclose()
         self._database_thread.shutdown(wait=False)
+        self.docs.close()
 
     async def refresh_snapshot(self) -> None:
         """Read the configuration and replace the snapshot if it changed.

@@ -60,6 +60,7 @@ METRICS_PORT = as_count(METRICS_BIND.rpartition(":")[2] or "0")
 AIGW_CUSTOM_MODELS__DISABLE_STREAMING = env.bool(
     "AIGW_CUSTOM_MODELS__DISABLE_STREAMING", default=False
 )
+GITLAB_VERSION = env.str("GITLAB_VERSION", default="")
 CONFIGURATION_POLL_S = as_number(env.str("CONFIGURATION_POLL_S", default="2"))
 
 # --- Limits (gateway/routing/limits.py says what they mean) ---------------------------------------
@@ -90,6 +91,7 @@ INSTALLED_APPS = [
     "selfhosted_models",
     "feature_config",
     "prompts",
+    "docsearch",
     "gateway",
 ]
 MIDDLEWARE = [  # of the admin; the gateway's paths have a handler of their own (gateway/handler.py)

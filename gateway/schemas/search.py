@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from docsearch.results import Outcome
 from gateway.schemas.code import AnswerModel, WireModel
 
 Text100 = Annotated[str, StringConstraints(max_length=100)]
@@ -36,12 +37,15 @@ class SearchResults(AnswerModel):
 
 
 class SearchAnswerMetadata(AnswerModel):
-    """`degraded` says that the search could not be done, `reason` why."""
+    """What `docsearch.results.SearchResult` says; `degraded`: the search could not be done."""
 
     provider: Literal["sqlite"]
     timestamp: int
     degraded: bool
+    outcome: Outcome
     reason: str
+    warning: str
+    shown_query: str
 
 
 class SearchAnswer(AnswerModel):

@@ -1,8 +1,11 @@
 """Documentation search, as Duo Chat's tool calls it."""
 
+from typing import Any
+
 from django.http import HttpResponse
 from ninja import Body, Router
 
+from docsearch.results import Outcome, Passage
 from gateway.api_document import describes
 from gateway.errors import ScopeDenied
 from gateway.requests import GatewayRequest
@@ -12,6 +15,7 @@ from gateway.views.responses import json_response
 router = Router(tags=["search"])
 
 _SCOPE = "documentation_search"
+_DEGRADED = {Outcome.NO_INDEX, Outcome.STOPPED}
 
 
 @router.post(
@@ -22,11 +26,38 @@ async def search_docs(request: GatewayRequest, payload: Body[SearchRequest]) -> 
     caller = request.exchange.caller
     if caller is None or _SCOPE not in caller.scopes:
         raise ScopeDenied("Unauthorized to search documentations")
-    # No index is installed in this release: nothing is found, and the answer says why.
-    metadata = {
-        "provider": "sqlite",
-        "timestamp": int(request.runtime.now()),
-        "degraded": True,
-        "reason": "No documentation index is installed.",
+    result = await request.runtime.docs.search(
+        payload.payload.query,
+        caller_version=payload.metadata.version,
+        limit=payload.payload.page_size,
+    )
+    return json_response(
+        {
+            "response": {"results": [_wire_passage(passage) for passage in result.passages]},
+            "metadata": {
+                "provider": "sqlite",
+                "timestamp": int(request.runtime.now()),
+                "degraded": result.outcome in _DEGRADED,
+                "outcome": result.outcome,
+                "reason": result.reason,
+                "warning": result.warning,
+                "shown_query": result.shown_query,
+            },
+        }
+    )
+
+
+def _wire_passage(passage: Passage) -> dict[str, Any]:
+    """Return a passage as GitLab knows it; it reads `id`, `content` and `metadata`."""
+    filename = f"/{passage.path_below_root}"
+    return {
+        "id": filename,
+        "content": passage.content,
+        "metadata": {
+            "filename": filename,
+            "title": passage.title,
+            "headings": list(passage.trail),
+            "source_url": passage.url,
+            "score": passage.score,
+        },
     }
-    return json_response({"response": {"results": []}, "metadata": metadata})

@@ -12,10 +12,12 @@ import httpx
 import orjson
 from cryptography.fernet import Fernet
 
+from docsearch.store import IndexStore
 from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
 from gateway.auth import TokenVerifier
 from gateway.denied_tokens import DenyList
+from gateway.docs_search import DocsSearch
 from gateway.gates import Candidate
 from gateway.key_copies import KeyCopies
 from gateway.model_metadata import ModelMetadataPolicy
@@ -225,6 +227,7 @@ def runtime(
         snapshot=snapshot() if serves is None else serves,
         fleet=Fleet(door(model_server), limits),
         quotas=Quotas(limits, time.monotonic),
+        docs=DocsSearch(IndexStore(NOWHERE)),
         trust=Trust(
             verifier=verifier_with(keys, own_keys=own_keys),
             issuer_keys=keys,

@@ -1,0 +1,79 @@
+"""What GitLab gets of an installed documentation index; without one: the contract tests."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docsearch.store import IndexStore
+from gateway.docs_search import DocsSearch
+from gateway.handler import GatewayHandler
+from tests.unit.docsearch.pages import build
+from tests.unit.gateway.asgi import Client
+from tests.unit.gateway.parts import ModelServer, runtime, text_answer
+from tests.unit.gateway.signing import headers, mint
+
+BOARDS = "# Issue boards\n\nCards in lists.\n\n## Create a board\n\nSelect **New board**.\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> IndexStore:
+    store = IndexStore(tmp_path / "store")
+    store.install(build(tmp_path, boards=BOARDS, runners="# Runners\n\nThey execute jobs.\n"))
+    return store
+
+
+async def search(docs: DocsSearch, query: str, *, version: str = "17.4.1-ee") -> dict[str, Any]:
+    part = runtime(ModelServer(text_answer("1")))
+    part.docs = docs
+    body = {
+        "type": "search-docs",
+        "metadata": {"source": "GitLab EE", "version": version},
+        "payload": {"query": query, "page_size": 1},
+    }
+    sent = headers(mint(scopes=["documentation_search"]))
+    answer = await Client(GatewayHandler(part)).post("/v1/search/gitlab-docs", sent, json=body)
+    docs.close()
+    assert answer.status == 200
+    found: dict[str, Any] = answer.json
+    return found
+
+
+async def test_a_passage_has_the_form_gitlab_reads(store: IndexStore) -> None:
+    answer = await search(DocsSearch(store), "craete a board")
+
+    (result,) = answer["response"]["results"]
+    assert result["id"] == "/boards.md"
+    assert result["content"] == "## Create a board\n\nSelect **New board**."
+    assert result["metadata"].pop("score") > 0
+    assert result["metadata"] == {
+        "filename": "/boards.md",
+        "title": "Issue boards",
+        "headings": ["Create a board"],
+        "source_url": "/help/boards.md#create-a-board",
+    }
+    assert answer["metadata"]["outcome"] == "found"
+    assert answer["metadata"]["degraded"] is False
+    assert answer["metadata"]["shown_query"] == "create a board"
+
+
+async def test_an_older_caller_is_not_answered_from_newer_documentation(store: IndexStore) -> None:
+    answer = await search(DocsSearch(store), "board", version="16.0.0")
+
+    assert answer["response"]["results"] == []
+    assert answer["metadata"]["degraded"] is True
+    assert "16.0.0" in answer["metadata"]["reason"]
+
+
+async def test_the_version_of_the_settings_wins_over_the_callers(store: IndexStore) -> None:
+    answer = await search(DocsSearch(store, "17.4.0"), "board", version="16.0.0")
+
+    assert answer["response"]["results"]
+
+
+async def test_a_caller_of_unreadable_version_is_answered_from_the_newest(
+    store: IndexStore,
+) -> None:
+    answer = await search(DocsSearch(store), "board", version="unknown")
+
+    assert answer["response"]["results"]
