@@ -110,6 +110,10 @@ bench: setup ## compare HTTP clients for the outbound door, then the CPU per req
 	$(BIN)/python bench/http_clients.py
 	$(BIN)/python bench/endpoint_cpu.py
 
+.PHONY: docs-eval
+docs-eval: setup ## score the documentation search with the reference questions
+	$(BIN)/python bench/docs_eval.py
+
 .PHONY: lock
 lock: setup ## compile the requirement files from their .in files
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements.in -o requirements.txt
