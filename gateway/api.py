@@ -32,6 +32,8 @@ MAX_JSON_DEPTH = 64
 #: In all, those inside texts included: 4 MiB of nothing else would take seconds to read.
 MAX_JSON_BRACKETS = 100_000
 MAX_JSON_COMMAS = 400_000
+#: Members of objects; those quoted inside texts are told apart by their backslash.
+MAX_JSON_MEMBERS = 20_000
 MAX_ECHOED_CHARS = 256
 MAX_ERRORS = 20
 _SECRET_FIELDS = {"model_api_key", "api_key"}
@@ -43,7 +45,12 @@ class StrictJsonParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> Any:
         brackets = request.body.count(b"[") + request.body.count(b"{")
-        if brackets > MAX_JSON_BRACKETS or request.body.count(b",") > MAX_JSON_COMMAS:
+        members = request.body.count(b'":') - request.body.count(b'\\":')
+        if (
+            brackets > MAX_JSON_BRACKETS
+            or members > MAX_JSON_MEMBERS
+            or request.body.count(b",") > MAX_JSON_COMMAS
+        ):
             raise RequestMalformed("The JSON has too many lists and objects: send fewer.")
         try:
             document = orjson.loads(request.body)

@@ -17,7 +17,7 @@ from gateway.gates import Candidate
 from gateway.routing.endpoint_state import Call
 from gateway.routing.errors import CircuitOpen, DeadlinePassed, DeploymentBusy
 from gateway.routing.fleet import Fleet
-from gateway.routing.line import Lane, Line
+from gateway.routing.line import Lane, Line, Slot
 from prompts.errors import ContextTooLong, PromptError
 from prompts.render import RenderedPrompt
 from selfhosted_models.asking import AnswerReader, outbound_request
@@ -55,8 +55,11 @@ class Attempt:
     clocks: Clocks
     _call: Call
     _line: Line
-    _entered_at: float
+    _slot: Slot
+    _first_content_by: float
     _ends_by: float
+    _is_check: bool
+    _is_answering: bool = False
     _has_left: bool = False
 
     @property
@@ -77,16 +80,19 @@ class Attempt:
 
     def answers(self) -> None:
         """Note the first content: the server works, whatever comes later."""
+        self._is_answering = True
         self._call.answers()
 
     def succeeded(self) -> None:
         self._call.succeeded()
-        self._leave(self._entered_at)
+        self._leave(was_answered=True)
 
     def failed(self, error: DeploymentError) -> None:
-        now = asyncio.get_running_loop().time()
-        if isinstance(error, UpstreamTimeout) and now >= self._ends_by - TIMER_SLACK_S:
-            self._call.abandoned()  # a caller's deadline is no verdict on the server
+        ends_by = self._ends_by if self._is_answering else self._first_content_by
+        is_late = asyncio.get_running_loop().time() >= ends_by - TIMER_SLACK_S
+        # The request's own end is no verdict on the server, nor is the few seconds of a check.
+        if self._is_check or (isinstance(error, UpstreamTimeout) and is_late):
+            self._call.abandoned()
         else:
             self._call.failed(error)
         self._leave()
@@ -96,10 +102,10 @@ class Attempt:
         self._call.abandoned()
         self._leave()
 
-    def _leave(self, entered_at: float | None = None) -> None:
+    def _leave(self, *, was_answered: bool = False) -> None:
         if not self._has_left:
             self._has_left = True
-            self._line.leave(entered_at)
+            self._line.leave(self._slot, was_answered=was_answered)
 
 
 @dataclass(slots=True)
@@ -192,7 +198,7 @@ class Route:
             return None
         line, joined_at = fleet.line_of(serving), fleet.now()
         try:
-            entered_at = await line.enter(self.lane, exchange.user, by=exchange.first_content_by)
+            slot = await line.enter(self.lane, exchange.user, by=exchange.first_content_by)
         except DeploymentBusy as busy:
             self._note(candidate, busy)
             return None
@@ -201,7 +207,7 @@ class Route:
         # Chosen now: while it waited, an endpoint may have failed others.
         endpoint = self._choose(candidate, tried)
         if endpoint is None or not self._may_send(candidate, endpoint, is_retry=is_retry):
-            line.leave(None)
+            line.leave(slot, was_answered=False)
             return None
         attempt = Attempt(
             candidate=candidate,
@@ -209,10 +215,14 @@ class Route:
             serving_format=SERVING_FORMATS[serving.serving_format],
             rendered=rendered,
             clocks=exchange.within_deadline(serving.clock_overrides.apply(self.lane.clocks)),
-            _call=fleet.state_of(serving.deployment, endpoint).begin(is_retry=is_retry),
+            _call=fleet.state_of(serving.deployment, endpoint).begin(
+                exchange.user, is_retry=is_retry
+            ),
             _line=line,
-            _entered_at=entered_at,
+            _slot=slot,
+            _first_content_by=exchange.first_content_by,
             _ends_by=exchange.ends_by,
+            _is_check=self.lane is Lane.CHECK,
         )
         exchange.note_attempt(serving.deployment, rendered)
         return attempt
@@ -220,6 +230,8 @@ class Route:
     def _choose(self, candidate: Candidate, tried: Collection[Endpoint]) -> Endpoint | None:
         serving, fleet = candidate.serving, self.fleet
         endpoint = fleet.choose(serving, tried=tried)
+        if endpoint is None and not tried and self.lane is Lane.CHECK:
+            return serving.endpoints[0]  # an admin tests whether it works again
         # What a server said itself says more than that it is left alone now.
         if endpoint is None and serving.deployment not in (name for name, _ in self._errors):
             opens_in_s = fleet.opens_again_in_s(serving)

@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,13 +123,7 @@ class TokenVerifier:
         known = self._verified.get(digest)
         if known is None or not self._still_holds(known):
             self._verified.pop(digest, None)
-            if self._refusals.is_reached(address):
-                raise RefusalsExceeded("Too many bad tokens came from this address: wait a second.")
-            try:
-                known = await self._verify(token)
-            except TokenRefused:
-                self._refusals.count(address)
-                raise
+            known = await self._verify(token, address)
             self._verified[digest] = known
             if len(self._verified) > CACHED_TOKENS:
                 self._verified.popitem(last=False)
@@ -142,8 +136,16 @@ class TokenVerifier:
             and not self._deny_list.holds(key_id=known.key_id, token_id=known.token_id)
         )
 
-    async def _verify(self, token: str) -> _Verified:
-        signed = await self._verify_signature(token)
+    async def _verify(self, token: str, address: str) -> _Verified:
+        # What needs no key to be refused costs next to nothing: it neither counts nor is barred.
+        keys = await self._candidate_keys(token)
+        if self._refusals.is_reached(address):
+            raise RefusalsExceeded("Too many bad tokens came from this address: wait a second.")
+        try:
+            signed = self._verify_signature(token, keys)
+        except TokenRefused:
+            self._refusals.count(address)
+            raise
         claims = signed["payload"]
         _require_sane_times(claims, self._now())
         verified = _Verified(
@@ -157,9 +159,9 @@ class TokenVerifier:
             raise TokenRefused(REFUSED)
         return verified
 
-    async def _verify_signature(self, token: str) -> dict[str, Any]:
+    def _verify_signature(self, token: str, keys: Iterable[RSAPublicKey]) -> dict[str, Any]:
         """Return header and payload; about 0.2 ms, so it stays on the event loop."""
-        for key in await self._candidate_keys(token):
+        for key in keys:
             try:
                 return jwt.decode_complete(
                     token,

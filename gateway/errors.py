@@ -193,6 +193,11 @@ def answer_for(error: KnownError, dialect: Dialect, request_id: str) -> ErrorAns
     elif isinstance(error, UpstreamError):
         status = 503
         body = {"detail": "Inference failed", **marks, "message": error.safe_message}
+    elif isinstance(error, DeploymentError) and dialect is Dialect.PROMPTS:
+        status = _status_below(error)
+        # Rails shows an admin who tests a connection the first item's text.
+        item = {"type": error.code, "loc": ["body"], "msg": error.safe_message, "input": ""}
+        body = {"detail": [item], **marks}
     else:
         status = _status_below(error)
         body = {"detail": error.safe_message, **marks}

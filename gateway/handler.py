@@ -40,6 +40,7 @@ from selfhosted_models.errors import DeploymentError
 log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_PUBLIC_BODY_BYTES = 1024  # nobody who sends one there means well
 MAX_REASON_CHARS = 500
 
 #: Answered without a token.
@@ -107,8 +108,10 @@ class GatewayHandler:
                     request.headers, request.client_address, repeats_claims=not is_any_client
                 )
                 request.turn = request.runtime.quotas.enter(exchange.user)
+            is_public = request.path_info in PUBLIC_PATHS
+            max_bytes = MAX_PUBLIC_BODY_BYTES if is_public else MAX_BODY_BYTES
             # Set, not streamed: Django would refuse more than 2.5 MB, and we have our own limit.
-            request._body = await read_body(request.scope, receive, max_bytes=MAX_BODY_BYTES)
+            request._body = await read_body(request.scope, receive, max_bytes=max_bytes)
         except KNOWN_ERRORS as error:
             response = _error_response(request, error)
             if isinstance(error, BodyTooLarge | BodyTimeout):

@@ -126,6 +126,7 @@ class Sampler:
         self._fleet = fleet
         self._quotas = quotas
         self._due_at: float | None = None
+        self._told_down: set[tuple[str, str]] = set()
 
     async def sample(self) -> float:
         """Sample once; return the seconds until the next time."""
@@ -138,9 +139,19 @@ class Sampler:
             _slots.labels(name).set(line.limit)
             for lane in Lane:
                 _waiting.labels(name, lane.name.lower()).set(line.waiting_in(lane))
-        for (name, url), state in self._fleet.endpoints.items():
-            _endpoint_down.labels(name, url).set(state.health.state is HealthState.DOWN)
+        self._sample_endpoints()
         return SAMPLE_EVERY_S
+
+    def _sample_endpoints(self) -> None:
+        """Tell of configured endpoints; one that was taken away is not down for ever."""
+        down = {
+            key
+            for key in self._fleet.registered & self._fleet.endpoints.keys()
+            if self._fleet.endpoints[key].health.state is HealthState.DOWN
+        }
+        for key in self._told_down | self._fleet.registered:
+            _endpoint_down.labels(*key).set(key in down)
+        self._told_down = down
 
 
 def exposition() -> bytes:

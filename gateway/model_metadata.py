@@ -90,7 +90,7 @@ def serving_config_of(model: CallerModel) -> ServingConfig:
     if api_key and not API_KEY_PATTERN.fullmatch(api_key):
         raise RequestInvalid("api_key: it holds a character that no header may carry.")
     return ServingConfig(
-        deployment=f"{model.name} of the caller",
+        deployment=f"{family} of the caller",
         family=family,
         serving_format=_DIALECTS[dialect],
         endpoints=(endpoint,),

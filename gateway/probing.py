@@ -142,7 +142,8 @@ class Prober:
             except DeploymentError as error:
                 state.note_failure(error)
             else:
-                state.note_success()
+                if state.breaker.is_closed:  # else only a request that is answered closes it
+                    state.note_success()
 
     def _state_of(self, serving: ServingConfig, endpoint: Endpoint) -> EndpointState:
         return self._fleet.state_of(serving.deployment, endpoint)

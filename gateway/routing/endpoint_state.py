@@ -16,6 +16,8 @@ from selfhosted_models.errors import DeploymentError, EndpointRefused, UpstreamR
 
 #: An endpoint that refuses our requests (wrong key, unknown model) is passed over for so long.
 AVOIDED_FOR_S = 30.0
+#: A server that has just answered somebody else is not failing: this user's requests are.
+ANSWERS_OTHERS_WITHIN_S = 3.0
 HISTORY_LENGTH = 20
 
 #: Statuses that say what is wrong with our request, not that the server is failing.
@@ -46,25 +48,28 @@ class Health:
 class Call:
     """One request under way at an endpoint; ended exactly once, whichever way it ends."""
 
-    def __init__(self, endpoint: "EndpointState", trial: object | None, *, is_retry: bool) -> None:
+    def __init__(
+        self, endpoint: "EndpointState", trial: object | None, user: str, *, is_retry: bool
+    ) -> None:
         self._endpoint = endpoint
         self._trial = trial
+        self._user = user
         self._is_retry = is_retry
         self._is_over = False
 
     def answers(self) -> None:
-        """Note that an answer has begun: a trial need not wait for its end."""
-        if self._trial is not None and not self._is_over:
+        """Note that an answer has begun: the server works, however long it goes on."""
+        if not self._is_over:
             self._trial = None
-            self._endpoint.note_success()
+            self._endpoint.note_success(self._user)
 
     def succeeded(self) -> None:
         if self._end():
-            self._endpoint.note_success()
+            self._endpoint.note_success(self._user)
 
     def failed(self, error: DeploymentError) -> None:
         if self._end():
-            self._endpoint.note_failure(error, trial=self._trial)
+            self._endpoint.note_failure(error, self._user, trial=self._trial)
 
     def abandoned(self) -> None:
         """End it without a verdict: the client left, or our own worker stops."""
@@ -106,6 +111,7 @@ class EndpointState:
         self._now = now
         self._wall_clock = wall_clock
         self._avoided_until = 0.0
+        self._answered: dict[str, float] = {}  # when the last two users were answered
         self.in_flight = 0
         self.breaker = Breaker(now, breaker_failures, draw)
         self.retry_budget = RetryBudget(now)
@@ -121,33 +127,49 @@ class EndpointState:
         """Whether another endpoint, if there is one, should be asked first."""
         return self._now() < self._avoided_until
 
-    def begin(self, *, is_retry: bool = False) -> Call:
-        """Note that a request is sent."""
+    def begin(self, user: str = "", *, is_retry: bool = False) -> Call:
+        """Note that a request of `user` is sent; "" is nobody in particular."""
         self.in_flight += 1
         if is_retry:
             self.retry_budget.begin_retry()
         else:
             self.retry_budget.note_request()
-        return Call(self, self.breaker.begin(), is_retry=is_retry)
+        return Call(self, self.breaker.begin(), user, is_retry=is_retry)
 
-    def note_success(self) -> None:
-        """It answered: a request, or a probe."""
+    def note_success(self, user: str = "") -> None:
+        """It answered a request."""
         self.breaker.succeeded()
+        self._answered.pop(user, None)
+        self._answered[user] = self._now()
+        if len(self._answered) > 2:
+            del self._answered[next(iter(self._answered))]
         self._avoided_until = 0.0
         self.last_heard_at = self._now()
         has_recovered = not self.breaker.has_recent_failures
         if has_recovered or self.health.state is not HealthState.DEGRADED:
             self._change(HealthState.HEALTHY, "")
 
-    def note_failure(self, error: DeploymentError, *, trial: object | None = None) -> None:
+    def note_failure(
+        self, error: DeploymentError, user: str = "", *, trial: object | None = None
+    ) -> None:
         """It failed a request, or a probe."""
         self.last_heard_at = self._now()
-        if is_server_failure(error):
+        if is_server_failure(error) and trial is None and self._answers_others(user):
+            # What only this user's requests meet must not close it to everybody.
+            self._change(HealthState.DEGRADED, error.safe_message)
+        elif is_server_failure(error):
             self.breaker.failed(trial)
             state = HealthState.DEGRADED if self.breaker.is_closed else HealthState.DOWN
             self._change(state, error.safe_message)
-            return
-        self.breaker.abandoned(trial)
+        else:
+            self.breaker.abandoned(trial)
+            self._note_refusal(error)
+
+    def _answers_others(self, user: str) -> bool:
+        since = self._now() - ANSWERS_OTHERS_WITHIN_S
+        return any(name != user and at >= since for name, at in self._answered.items())
+
+    def _note_refusal(self, error: DeploymentError) -> None:
         if _refuses_us(error):
             self._avoided_until = self._now() + AVOIDED_FOR_S
             self._change(HealthState.DOWN, error.safe_message)

@@ -32,6 +32,7 @@ class Fleet:
         door: To model servers.
         now: The event loop's clock, in seconds.
         wall_clock: Seconds since 1970, for what people read.
+        registered: Deployment and URL of the endpoints that are configured; callers may bring more.
         asks_for_streams: Whether model servers may be asked to stream at all.
         is_leasing: Whether slots are leased from Redis, so that a line begins without any.
         slots_wanted: Set when a request has to wait.
@@ -44,6 +45,7 @@ class Fleet:
     now: Callable[[], float] = _loop_time
     wall_clock: Callable[[], float] = time.time
     endpoints: dict[tuple[str, str], EndpointState] = field(default_factory=dict)
+    registered: set[tuple[str, str]] = field(default_factory=set)
     asks_for_streams: bool = True
     is_leasing: bool = False
     slots_wanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -111,7 +113,7 @@ class Fleet:
     def take_over(self, servings: Iterable[ServingConfig]) -> None:
         """Follow a new configuration: new limits; what is not in it and idle is forgotten."""
         kept = {serving.deployment: serving for serving in servings}
-        urls = {
+        self.registered = {
             (name, endpoint.url) for name, serving in kept.items() for endpoint in serving.endpoints
         }
         for serving in kept.values():
@@ -120,13 +122,17 @@ class Fleet:
             if name not in kept and line.is_idle:
                 del self.lines[name]
         for key, state in list(self.endpoints.items()):
-            if key not in urls and not state.in_flight:
+            if key not in self.registered and not state.in_flight:
                 del self.endpoints[key]
 
     def _forget_idle(self) -> None:
         """Make room for one more server that callers brought."""
         if len(self.endpoints) >= MAX_REMEMBERED:
-            idle = (key for key, state in self.endpoints.items() if not state.in_flight)
+            idle = (
+                key
+                for key, state in self.endpoints.items()
+                if key not in self.registered and not state.in_flight
+            )
             if (oldest := next(idle, None)) is not None:
                 del self.endpoints[oldest]
         if len(self.lines) >= MAX_REMEMBERED:

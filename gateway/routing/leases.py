@@ -42,7 +42,9 @@ for i, key in ipairs(KEYS) do
   for j = 1, #rows, 2 do
     if rows[j] ~= worker then
       local count, need, until_ms = string.match(rows[j+1], '^(%d+) (%d+) (%d+)$')
-      if tonumber(until_ms) < now_ms then
+      -- A row that cannot be read, or is from the future, is nobody's either.
+      local left_ms = until_ms and tonumber(until_ms) - now_ms or -1
+      if left_ms < 0 or left_ms > 2 * lease_ms then
         redis.call('HDEL', key, rows[j])
       else
         others[#others+1] = {held = tonumber(count), need = tonumber(need)}

@@ -15,6 +15,8 @@ from gateway.routing.errors import DeploymentBusy
 from gateway.routing.limits import Limits
 from selfhosted_models.serving import CHAT_CLOCKS, COMPLETION_CLOCKS, Clocks
 
+#: With so many slots one is kept for others than the user who has all the rest: streams may last.
+SHARED_FROM = 4
 #: Weight of the newest request in the moving average of how long one takes.
 _NEWEST = 0.2
 
@@ -43,6 +45,14 @@ _CLOCKS = {
 class _Waiter:
     user: str
     admitted: asyncio.Future[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One of the requests a deployment takes at once, and who has it since when."""
+
+    user: str
+    since: float
 
 
 class Line:
@@ -76,6 +86,7 @@ class Line:
         self._lanes: tuple[OrderedDict[str, deque[_Waiter]], ...] = tuple(
             OrderedDict() for _ in Lane
         )
+        self._held: dict[str, int] = {}  # slots by user
         self._typical_s = 0.0
         self.cap = 0
         self.limit = 0
@@ -103,8 +114,8 @@ class Line:
     def waiting_in(self, lane: Lane) -> int:
         return sum(len(waiters) for waiters in self._lanes[lane].values())
 
-    async def enter(self, lane: Lane, user: str, *, by: float) -> float:
-        """Wait for a slot; whoever gets one calls `leave`. Returns when it was had.
+    async def enter(self, lane: Lane, user: str, *, by: float) -> Slot:
+        """Wait for a slot; whoever gets one gives it back by `leave`.
 
         Args:
             lane: The kind of request.
@@ -114,9 +125,9 @@ class Line:
         Raises:
             DeploymentBusy: No slot came free in time, or none would.
         """
-        if self.in_flight < self.limit and not any(self._lanes[: lane + 1]):
-            self.in_flight += 1
-            return self._now()
+        if self._has_slot_for(user):  # whoever waits and may have it has it already
+            self._take_slot(user)
+            return Slot(user, self._now())
         by = min(by, self._now() + self._limits.queue_wait_s)
         wait_s = self.expected_wait_s(lane, user)
         if self._now() + wait_s > by:
@@ -125,18 +136,18 @@ class Line:
             self._make_room(lane, user, wait_s)
         return await self._wait(lane, user, by)
 
-    def leave(self, entered_at: float | None) -> None:
-        """Give a slot back.
+    def leave(self, slot: Slot, *, was_answered: bool = True) -> None:
+        """Take a slot back.
 
         Args:
-            entered_at: What `enter` returned; None of a request that was not answered, which says
-                nothing about how long one takes.
+            slot: What `enter` returned.
+            was_answered: If not, it says nothing about how long a request takes.
         """
-        if entered_at is not None:
-            took_s = self._now() - entered_at
+        if was_answered:
+            took_s = self._now() - slot.since
             share = _NEWEST if self._typical_s else 1.0
             self._typical_s += share * (took_s - self._typical_s)
-        self.in_flight -= 1
+        self._give_slot_back(slot.user)
         if self.limit > self.shrinks_to:
             self.limit -= 1
         self._admit()
@@ -148,7 +159,7 @@ class Line:
         before = sum(map(self.waiting_in, list(Lane)[:lane])) + turns
         return self._typical_s * (before + 1) / self.limit if self.limit else 0.0
 
-    async def _wait(self, lane: Lane, user: str, by: float) -> float:
+    async def _wait(self, lane: Lane, user: str, by: float) -> Slot:
         waiter = _Waiter(user, asyncio.get_running_loop().create_future())
         self._lanes[lane].setdefault(user, deque()).append(waiter)
         self._on_wait()
@@ -162,7 +173,7 @@ class Line:
         except BaseException:
             self._give_up(lane, waiter)
             raise
-        return self._now()
+        return Slot(user, self._now())
 
     def _give_up(self, lane: Lane, waiter: _Waiter) -> None:
         """Leave the line; a slot that came at the same moment goes to the next."""
@@ -170,7 +181,7 @@ class Line:
             return
         admitted = waiter.admitted
         if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
-            self.in_flight -= 1
+            self._give_slot_back(waiter.user)
             self._admit()
 
     def _remove(self, lane: Lane, waiter: _Waiter) -> bool:
@@ -185,8 +196,8 @@ class Line:
     def _admit(self) -> None:
         """Hand free slots out: by lane, users in turn, each user's oldest request first."""
         for lane in self._lanes:
-            while lane and self.in_flight < self.limit:
-                user, waiters = next(iter(lane.items()))
+            while (user := self._next_user(lane)) is not None:
+                waiters = lane[user]
                 waiter = waiters.popleft()
                 if waiters:
                     lane.move_to_end(user)
@@ -194,8 +205,28 @@ class Line:
                     del lane[user]
                 if waiter.admitted.done():  # its client left, it has not noticed yet
                     continue
-                self.in_flight += 1
+                self._take_slot(user)
                 waiter.admitted.set_result(None)
+
+    def _next_user(self, lane: OrderedDict[str, deque[_Waiter]]) -> str | None:
+        return next((user for user in lane if self._has_slot_for(user)), None)
+
+    def _has_slot_for(self, user: str) -> bool:
+        """Whether a slot is free, and not the last one where `user` has all the others."""
+        if self.in_flight >= self.limit:
+            return False
+        is_shared_out = bool(user) and self.limit >= SHARED_FROM
+        return not is_shared_out or self._held.get(user, 0) < self.limit - 1
+
+    def _take_slot(self, user: str) -> None:
+        self.in_flight += 1
+        self._held[user] = self._held.get(user, 0) + 1
+
+    def _give_slot_back(self, user: str) -> None:
+        self.in_flight -= 1
+        self._held[user] -= 1
+        if not self._held[user]:
+            del self._held[user]
 
     def _make_room(self, lane: Lane, newcomer: str, wait_s: float) -> None:
         """In a full line, somebody's newest request gives way, or the newcomer is refused.

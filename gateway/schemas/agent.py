@@ -10,6 +10,10 @@ from gateway.schemas.prompts import ModelMetadata
 ContextCategory = Literal["file", "snippet", "merge_request", "issue", "dependency", "local_git"]
 
 
+#: Of every list in a body: a longer one only costs time, and no model would read it.
+MAX_ITEMS = 256
+
+
 class PageContext(WireModel):
     type: Literal["issue", "epic", "merge_request", "commit", "build"]
     content: str
@@ -33,7 +37,9 @@ class AgentMessage(WireModel):
     content: str
     context: PageContext | None = None
     current_file: OpenFile | None = None
-    additional_context: Annotated[list[AdditionalContext], Field(fail_fast=True)] | None = None
+    additional_context: (
+        Annotated[list[AdditionalContext], Field(fail_fast=True, max_length=MAX_ITEMS)] | None
+    ) = None
     resource_content: str | None = None
 
 
@@ -46,7 +52,7 @@ class AgentStep(WireModel):
 
 class Scratchpad(WireModel):
     agent_type: Literal["react"]
-    steps: Annotated[list[AgentStep], Field(fail_fast=True)]
+    steps: Annotated[list[AgentStep], Field(fail_fast=True, max_length=MAX_ITEMS)]
 
 
 class AgentOptions(WireModel):
@@ -54,9 +60,9 @@ class AgentOptions(WireModel):
 
 
 class AgentRequest(WireModel):
-    messages: Annotated[list[AgentMessage], Field(fail_fast=True)]
+    messages: Annotated[list[AgentMessage], Field(fail_fast=True, max_length=MAX_ITEMS)]
     options: AgentOptions | None = None
     model_metadata: ModelMetadata | None = None
-    unavailable_resources: Annotated[list[str], Field(fail_fast=True)] | None = Field(
-        default_factory=lambda: ["Merge Requests, Pipelines, Vulnerabilities"]
-    )
+    unavailable_resources: (
+        Annotated[list[str], Field(fail_fast=True, max_length=MAX_ITEMS)] | None
+    ) = Field(default_factory=lambda: ["Merge Requests, Pipelines, Vulnerabilities"])

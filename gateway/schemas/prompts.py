@@ -2,10 +2,19 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AnyUrl, StringConstraints, TypeAdapter, UrlConstraints
+from pydantic import (
+    AfterValidator,
+    AnyUrl,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    UrlConstraints,
+)
 
 from gateway.schemas.code import Text255, WireModel
 
+#: More than any prompt has.
+MAX_INPUTS = 256
 _ANY_URL = TypeAdapter(Annotated[AnyUrl, UrlConstraints(max_length=255)])
 
 
@@ -28,7 +37,7 @@ class ModelMetadata(WireModel):
 
 
 class PromptRequest(WireModel):
-    inputs: dict[str, Any]
+    inputs: Annotated[dict[str, Any], Field(max_length=MAX_INPUTS)]
     prompt_version: str | None = None
     stream: bool = False
     model_metadata: ModelMetadata | None = None

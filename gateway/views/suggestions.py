@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http.response import HttpResponseBase
 from ninja import Body, Router
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from feature_config.catalogue import Feature
 from gateway.answers import Question, TextStream, with_inputs
@@ -117,7 +117,7 @@ def _question(
 def _context(request: GatewayRequest, payload: SuggestionRequest) -> str:
     try:
         version = Version(request.headers.get("X-Gitlab-Language-Server-Version", ""))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, and too many digits for a number
         return ""
     if version < _CONTEXT_SINCE:
         return ""

@@ -204,7 +204,7 @@ def test_failing_model_server_is_200_with_one_error_line(
 
     error = the_error(response)
     assert error["retryable"] is False
-    assert "model server of mistral of the caller" in error["message"]
+    assert "model server of mistral-7b of the caller" in error["message"]
     assert "SENTINEL" not in response.text
 
 

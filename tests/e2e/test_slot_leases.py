@@ -11,7 +11,7 @@ import pytest
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
 from gateway.routing.limits import Limits
-from gateway.routing.line import Lane, Line
+from gateway.routing.line import Lane, Line, Slot
 from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.outbound import OutboundDoor
@@ -34,7 +34,7 @@ class Worker:
         self.fleet = Fleet(door, limits, now=clock, is_leasing=True)
         self.leases = SlotLeases(redis_url, self.fleet, LEASE_S)
         self.line: Line = self.fleet.line_of(serving)
-        self.waiting: list[asyncio.Task[float]] = []
+        self.waiting: list[asyncio.Task[Slot]] = []
 
     async def wants(self, requests: int) -> None:
         """Have so many more requests join the line."""
@@ -45,7 +45,9 @@ class Worker:
 
     async def ends(self, requests: int) -> None:
         for _ in range(requests):
-            self.line.leave(0.0)
+            admitted = next(task for task in self.waiting if task.done())
+            self.waiting.remove(admitted)
+            self.line.leave(admitted.result())
         await asyncio.sleep(0)
 
 

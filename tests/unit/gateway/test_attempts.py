@@ -13,7 +13,7 @@ from gateway.gates import Candidate
 from gateway.routing.errors import CircuitOpen, DeadlinePassed, DeploymentBusy
 from gateway.routing.fleet import Fleet
 from gateway.routing.limits import Limits
-from gateway.routing.line import Lane
+from gateway.routing.line import Lane, Slot
 from gateway.routing.retry_budget import ALWAYS_ALLOWED
 from prompts.errors import ContextTooLong, InputMissing, PromptError
 from prompts.render import RenderedPrompt
@@ -117,7 +117,7 @@ class Setting:
             for _ in range(5):
                 self.fleet.state_of(serving.deployment, endpoint).note_failure(UNREACHABLE)
 
-    async def take_all_slots(self, serving: ServingConfig) -> float:
+    async def take_all_slots(self, serving: ServingConfig) -> Slot:
         line = self.fleet.line_of(serving)
         by = asyncio.get_running_loop().time() + 1
         return [await line.enter(Lane.CHAT, "b", by=by) for _ in range(line.limit)][0]

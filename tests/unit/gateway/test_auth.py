@@ -278,9 +278,10 @@ async def test_token_that_is_denied_no_more_is_good_again(tmp_path: Path) -> Non
 
 
 async def refuse(verifies: TokenVerifier, times: int, address: str) -> None:
+    forged = mint(key=1, header={"kid": key_id(0)})
     for _ in range(times):
         with pytest.raises(TokenRefused):
-            await verifies.verify("a.b.c", address)
+            await verifies.verify(forged, address)
 
 
 async def test_flood_from_an_address_is_told_to_wait() -> None:
@@ -288,9 +289,16 @@ async def test_flood_from_an_address_is_told_to_wait() -> None:
     await refuse(verifies, REFUSALS_PER_S, "10.0.0.7")
 
     with pytest.raises(RefusalsExceeded, match="wait a second"):
-        await verifies.verify("a.b.c", "10.0.0.7")
-    with pytest.raises(RefusalsExceeded):
         await verifies.verify(mint(), "10.0.0.7")
+
+
+async def test_tokens_refused_without_a_key_neither_count_nor_bar() -> None:
+    verifies = verifier()
+    for _ in range(2 * REFUSALS_PER_S):
+        with pytest.raises(TokenRefused):
+            await verifies.verify("a.b.c", "10.0.0.7")
+
+    assert await verifies.verify(mint(), "10.0.0.7")
 
 
 async def test_flood_never_bars_a_token_that_was_good_before() -> None:

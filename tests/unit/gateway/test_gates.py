@@ -208,7 +208,7 @@ def test_allowed_model_answers_with_the_callers_key() -> None:
     decision = ask(policy=ALLOW, caller_model=NAMED, routes={})
 
     (candidate,) = decision.require()
-    assert candidate.serving.deployment == "codegemma of the caller"
+    assert candidate.serving.deployment == "codegemma-7b-it of the caller"
     assert candidate.serving.api_key is not None
     assert candidate.serving.api_key.reveal() == "key-of-caller"
 

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.routing.breaker import FIRST_OPEN_S
 from gateway.routing.endpoint_state import (
+    ANSWERS_OTHERS_WITHIN_S,
     AVOIDED_FOR_S,
     HISTORY_LENGTH,
     EndpointState,
@@ -277,3 +278,39 @@ def test_history_holds_changes_and_is_bounded() -> None:
     assert len(state.history) == HISTORY_LENGTH
     states = [change.state for change in state.history]
     assert states == [HealthState.DEGRADED, HealthState.HEALTHY] * (HISTORY_LENGTH // 2)
+
+
+# --- Whose failures they are ---------------------------------------------------------------------
+
+
+def test_failures_of_one_user_close_nobody_else_out() -> None:
+    state = endpoint()
+    state.begin("jane").succeeded()
+
+    for _ in range(10):
+        state.begin("mallory").failed(rejected(500))
+
+    assert state.breaker.is_closed
+    assert state.health.state is HealthState.DEGRADED
+
+
+def test_server_that_answers_nobody_any_more_is_left_alone() -> None:
+    clock = Clock()
+    state = endpoint(clock)
+    state.begin("jane").succeeded()
+    clock.now += ANSWERS_OTHERS_WITHIN_S + 1
+
+    for _ in range(5):
+        state.begin("mallory").failed(rejected(500))
+
+    assert not state.breaker.is_closed
+
+
+def test_own_success_excuses_nothing() -> None:
+    state = endpoint()
+    state.begin("jane").succeeded()
+
+    for _ in range(5):
+        state.begin("jane").failed(rejected(500))
+
+    assert not state.breaker.is_closed

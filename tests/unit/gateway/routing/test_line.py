@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gateway.routing.errors import DeploymentBusy
 from gateway.routing.limits import Limits
-from gateway.routing.line import Lane, Line
+from gateway.routing.line import Lane, Line, Slot
 from tests.unit.gateway import virtual_time
 from tests.unit.gateway.manual_time import ManualTimeLoop
 
@@ -31,18 +31,19 @@ def line(limit: int = 1, limits: Limits = LIMITS) -> Line:
 
 async def join(
     line: Line, lane: Lane = Lane.CHAT, user: str = "a", patience_s: float = 60
-) -> asyncio.Task[float]:
+) -> asyncio.Task[Slot]:
     """Ask for a slot and go as far as that goes at once."""
     entering = asyncio.create_task(line.enter(lane, user, by=now() + patience_s))
     await asyncio.sleep(0)
     return entering
 
 
-async def order_of_admission(line: Line, waiting: dict[str, asyncio.Task[float]]) -> list[str]:
+async def order_of_admission(line: Line, waiting: dict[str, asyncio.Task[Slot]]) -> list[str]:
     """Return names of `waiting` as they are admitted, one slot coming free after the other."""
     admitted: list[str] = []
+    slot = Slot("a", now())  # of `join`, which filled the line
     while line.in_flight:
-        line.leave(now())
+        line.leave(waiting[admitted[-1]].result() if admitted else slot)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         admitted += [name for name, task in waiting.items() if task.done() and name not in admitted]
@@ -370,7 +371,7 @@ class Request:
         overtaken_by: Users of its lane admitted while it was its user's first in line.
     """
 
-    task: asyncio.Task[float]
+    task: asyncio.Task[Slot]
     lane: Lane
     user: str
     gives_up_at: float
@@ -510,3 +511,27 @@ class LineMachine(RuleBasedStateMachine):
 
 LineMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestLineMachine = LineMachine.TestCase
+
+
+# --- One user's part -----------------------------------------------------------------------------
+
+
+@virtual_time.passes_at_once
+async def test_last_of_many_slots_is_kept_for_somebody_else() -> None:
+    scarce = line(4)
+
+    mine = [await join(scarce, user="a") for _ in range(4)]
+    other = await join(scarce, user="b")
+
+    assert [task.done() for task in mine] == [True, True, True, False]
+    assert other.done()
+    mine[3].cancel()
+
+
+@virtual_time.passes_at_once
+async def test_of_few_slots_one_user_may_have_all() -> None:
+    scarce = line(3)
+
+    tasks = [await join(scarce, user="a") for _ in range(3)]
+
+    assert all(task.done() for task in tasks)
