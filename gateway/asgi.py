@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import secrets
 from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
 
+import orjson
 from django.core.asgi import get_asgi_application
 
 #: Loads the apps; so it comes before what needs them.
@@ -24,8 +26,10 @@ from gateway.bodies import (  # noqa: E402
 )
 from gateway.errors import BodyTimeout, BodyTooLarge  # noqa: E402
 from gateway.handler import GatewayHandler  # noqa: E402
+from gateway.rest import problems  # noqa: E402
+from gateway.rest.authentication import RUNTIME_IN_SCOPE  # noqa: E402
 from gateway.runtime import Runtime, runtime_settings  # noqa: E402
-from gateway.urls import PAGE_PREFIXES, PAGES  # noqa: E402
+from gateway.urls import API_PREFIX, PAGE_PREFIXES, PAGES  # noqa: E402
 
 METRICS_PORT = settings.METRICS_PORT
 MAX_PAGE_BODY_BYTES = 2_500_000  # as much as Django lets a form have
@@ -56,6 +60,16 @@ async def _metrics(scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def _refuse_body(scope: Scope, send: Send, error: BodyTooLarge | BodyTimeout) -> None:
+    content_type, body = "text/plain; charset=utf-8", error.safe_message.encode()
+    if scope["path"].startswith(API_PREFIX):
+        content_type = problems.CONTENT_TYPE
+        body = orjson.dumps(problems.problem_of(error).body(secrets.token_hex(16)))
+    headers = [(b"content-type", content_type.encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve a page; Django itself would take a body of any size, at any pace."""
     try:
@@ -63,16 +77,17 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     except ClientLeft:
         return
     except (BodyTooLarge, BodyTimeout) as error:
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": error.safe_message.encode()})
+        await _refuse_body(scope, send, error)
         return
+    # REST framework takes a body of undeclared length for none.
+    headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
+    headers.append((b"content-length", str(len(body)).encode()))
     whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:
         return whole.pop() if whole else await receive()
 
-    await _django(cast(dict[str, Any], scope), receive_again, cast(Any, send))
+    await _django({**scope, "headers": headers}, receive_again, cast(Any, send))
 
 
 class Application:
@@ -85,6 +100,7 @@ class Application:
     def __init__(self, start: Any = None) -> None:
         self.listens_on: list[tuple[str, int]] = []
         self._start = start or (lambda: Runtime.start(runtime_settings(), self.listens_on))
+        self._runtime: Runtime | None = None
         self._gateway: GatewayHandler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -99,14 +115,15 @@ class Application:
         elif _is_for_metrics(scope):
             await _metrics(scope, send)
         elif is_page(scope.get("path", "")):
-            await _page(scope, receive, send)
+            # For the REST API, which verifies tokens as the gateway's paths do.
+            await _page({**scope, RUNTIME_IN_SCOPE: self._runtime}, receive, send)
         elif self._gateway is not None:
             await self._gateway(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
         try:
-            runtime = await self._start()
+            self._runtime = runtime = await self._start()
         except Exception as error:
             # The traceback goes to the log; the server stops instead of serving half a gateway.
             await send({"type": "lifespan.startup.failed", "message": str(error)})

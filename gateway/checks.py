@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.serving_exports import load_signing_key
 from gateway.trusted_keys import issuer_sources, load_own_keys
 from selfhosted_models.errors import EndpointRefused
 
@@ -139,6 +140,7 @@ def _check_limits() -> Iterator[CheckMessage]:
         "USER_REQUESTS_PER_MINUTE": 0,
         "QUEUE_SIZE": 0,
         "BREAKER_FAILURES": 0,
+        "REST_REQUESTS_PER_MINUTE": 0,
     }
     for name, low in least.items():
         if getattr(settings, name) < low:
@@ -177,8 +179,18 @@ def _check_own_keys() -> Iterator[CheckMessage]:
             )
 
 
+def _check_serving_config_key() -> Iterator[CheckMessage]:
+    pem = settings.SERVING_CONFIG_SIGNING_KEY
+    if pem and _problem(lambda: load_signing_key(pem)):
+        yield Error(
+            "SERVING_CONFIG_SIGNING_KEY is not a private Ed25519 key.",
+            hint="Give the whole PEM text, as `openssl genpkey -algorithm ed25519` prints it.",
+            id="gateway.E020",
+        )
+
+
 def _check_data_dir_mode() -> Iterator[CheckMessage]:
-    for name in ("secret_key", "encryption_key", "signing_key.pem"):
+    for name in ("secret_key", "encryption_key", "signing_key.pem", "serving_config_key.pem"):
         path = settings.DATA_DIR / name
         if path.exists() and path.stat().st_mode & 0o077:
             yield Error(
@@ -213,5 +225,6 @@ _CHECKS = (
     _check_limits,
     _check_log_level,
     _check_own_keys,
+    _check_serving_config_key,
     _check_data_dir_mode,
 )

@@ -12,6 +12,15 @@ from http import HTTPStatus
 from typing import Any
 
 from feature_config.errors import DeploymentMissing, FeatureError, FeatureInactive, FeatureUnknown
+from gateway.configuration.errors import (
+    ChangeConflict,
+    ConfigurationError,
+    DocumentInvalid,
+    HistoryBusy,
+    KeyUnreadable,
+    ManagedByFile,
+    RevisionUnknown,
+)
 from gateway.routing.errors import (
     CircuitOpen,
     DeadlinePassed,
@@ -122,8 +131,8 @@ class MethodUnknown(GatewayError):
 
 
 #: What this project's code raises on purpose; anything else is a bug and answered as such.
-KNOWN_ERRORS = (GatewayError, FeatureError, PromptError, DeploymentError)
-KnownError = GatewayError | FeatureError | PromptError | DeploymentError
+KNOWN_ERRORS = (GatewayError, FeatureError, PromptError, DeploymentError, ConfigurationError)
+KnownError = GatewayError | FeatureError | PromptError | DeploymentError | ConfigurationError
 
 
 class Dialect(Enum):
@@ -167,6 +176,12 @@ _STATUS: dict[type[BaseException], int] = {
     QuotaExceeded: 429,
     DeadlinePassed: 504,
     EndpointRefused: 503,
+    DocumentInvalid: 422,
+    KeyUnreadable: 422,
+    RevisionUnknown: 404,
+    ChangeConflict: 412,
+    ManagedByFile: 409,
+    HistoryBusy: 503,
 }
 
 _RETRY_AFTER_S = 2

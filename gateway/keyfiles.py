@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 RSA_BITS = 2048
 
@@ -48,7 +48,15 @@ def make_fernet_key() -> str:
 
 def make_signing_key() -> str:
     """Return a new RSA key as PEM."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    return _pem_of(rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS))
+
+
+def make_ed25519_key() -> str:
+    """Return a new Ed25519 key as PEM."""
+    return _pem_of(ed25519.Ed25519PrivateKey.generate())
+
+
+def _pem_of(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> str:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

@@ -113,3 +113,51 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.holder}"
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def usable(self, now: datetime) -> "ApiTokenQuerySet":
+        """Return the tokens that are neither revoked nor expired."""
+        return self.filter(revoked_at=None, expires_at__gt=now)
+
+
+class ApiToken(models.Model):
+    """Lets a program call the REST API. The token itself is shown once and not stored."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=100, unique=True, help_text="The history names it.")
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the token.")
+    scopes = models.JSONField(default=list, help_text="What it permits.")
+    created_at = models.DateTimeField(help_text="UTC.")
+    expires_at = models.DateTimeField(help_text="UTC.")
+    revoked_at = models.DateTimeField(null=True, help_text="UTC; empty: not revoked.")
+    last_used_at = models.DateTimeField(null=True, help_text="UTC, to the minute.")
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IdempotentAnswer(models.Model):
+    """What a POST with an `Idempotency-Key` was answered, to be answered again."""
+
+    id = models.BigAutoField(primary_key=True)
+    client = models.CharField(max_length=150, help_text="Who sent it; a key is only theirs.")
+    key = models.CharField(max_length=128)
+    request_digest = models.CharField(max_length=64, help_text="Of path and body, keyed.")
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.JSONField(default=dict)
+    headers = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_index=True, help_text="UTC.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["client", "key"], name="gateway_idempotency_key_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client}: {self.key}"

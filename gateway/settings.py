@@ -45,6 +45,7 @@ ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[]) or [
 ]
 AIGW_SELF_SIGNED_JWT__SIGNING_KEY = env.str("AIGW_SELF_SIGNED_JWT__SIGNING_KEY", default="")
 AIGW_SELF_SIGNED_JWT__VALIDATION_KEY = env.str("AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", default="")
+SERVING_CONFIG_SIGNING_KEY = env.str("SERVING_CONFIG_SIGNING_KEY", default="")
 
 # --- The gateway ----------------------------------------------------------------------------------
 AIGW_GITLAB_URL = env.str("AIGW_GITLAB_URL", default="").rstrip("/")
@@ -75,6 +76,8 @@ PROBE_SILENT_S = as_number(env.str("PROBE_SILENT_S", default="30"))
 #: Less than gunicorn's --graceful-timeout, at which a worker is killed (deploy/serve.py).
 DRAIN_S = as_number(env.str("DRAIN_S", default="25"))
 BREAKER_FAILURES = as_count(env.str("BREAKER_FAILURES", default="5"))
+#: Of one client of the REST API, at each worker.
+REST_REQUESTS_PER_MINUTE = as_count(env.str("REST_REQUESTS_PER_MINUTE", default="600"))
 
 # --- Django ---------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
@@ -88,6 +91,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
     "selfhosted_models",
     "feature_config",
     "prompts",
@@ -136,6 +141,37 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {}).update(
         connect_timeout=3, options="-c statement_timeout=5000 -c lock_timeout=2000"
     )
+
+# --- The REST API ---------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["gateway.rest.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["gateway.rest.permissions.HasRequiredScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["gateway.rest.throttling.ClientThrottle"],
+    "DEFAULT_PAGINATION_CLASS": "gateway.rest.pagination.Pages",
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "rest_framework.filters.OrderingFilter",
+    ],
+    "DEFAULT_PARSER_CLASSES": ["gateway.rest.parsers.StrictJsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "gateway.rest.problems.answer_exception",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Self-hosted models for GitLab Duo: configuration",
+    "DESCRIPTION": "Everything an admin can do in the web. Conventions: docs/rest-api.md.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "gateway.rest.schema.add_problems",
+    ],
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -8,6 +8,8 @@ os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="selfhosted-duo-tests-")
 for name in [*os.environ]:
     if name.startswith(("AIGW_", "GATEWAY_", "UPSTREAM_", "CONFIGURATION_")) or name in {
         "DATABASE_URL",
+        "REST_REQUESTS_PER_MINUTE",
+        "SERVING_CONFIG_SIGNING_KEY",
         "REDIS_URL",
         "SECRET_KEY",
         "ENCRYPTION_KEYS",

@@ -1,0 +1,170 @@
+"""`revisions/` and `audit/`: what was configured, and who did what."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from gateway.configuration.applying import rehearse_restore, restore_document
+from gateway.configuration.history import revision_of, stored_data
+from gateway.configuration.parsing import document_of
+from gateway.configuration.planning import difference
+from gateway.models import AuditRecord, Revision
+from gateway.rest.changes import (
+    DifferenceSerializer,
+    OutcomeSerializer,
+    difference_of,
+    outcome_of,
+)
+from gateway.rest.idempotency import idempotent
+from gateway.rest.scopes import Scope
+from gateway.rest.views import IDEMPOTENCY_KEY, RestView
+
+MAX_NUMBER = 2**63 - 1
+_NUMBER = OpenApiParameter(
+    "number",
+    {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER},
+    OpenApiParameter.PATH,
+)
+
+
+class RevisionSerializer(serializers.ModelSerializer[Revision]):
+    """A revision, without its document."""
+
+    class Meta:
+        model = Revision
+        fields: ClassVar[tuple[str, ...]] = (
+            "number",
+            "digest",
+            "author",
+            "origin",
+            "reason",
+            "created_at",
+        )
+
+
+class WholeRevisionSerializer(RevisionSerializer):
+    """A revision with the whole configuration."""
+
+    document = serializers.DictField(help_text="docs/configuration.md says what it holds.")
+
+    class Meta(RevisionSerializer.Meta):
+        fields: ClassVar[tuple[str, ...]] = (*RevisionSerializer.Meta.fields, "document")
+
+
+class RestoreSerializer(serializers.Serializer[Any]):
+    """How to go back."""
+
+    preview = serializers.BooleanField(default=False, help_text="Only tell what would change.")
+    reason = serializers.CharField(
+        default="", allow_blank=True, max_length=500, help_text="Kept in the history."
+    )
+
+
+class DifferenceQuery(serializers.Serializer[Any]):
+    to = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAX_NUMBER,
+        help_text="The other revision; left out: what is stored now.",
+    )
+
+
+@extend_schema_view(list=extend_schema(summary="List the revisions, newest first"))
+class Revisions(ListModelMixin, RestView):
+    """Every configuration there was."""
+
+    queryset = Revision.objects.all()
+    serializer_class = RevisionSerializer
+    filterset_fields = ("origin", "author", "digest")
+    ordering_fields = ("number",)
+    ordering = ("-number",)
+    lookup_field = "number"
+    required_scopes: ClassVar = {
+        "list": Scope.READ_CONFIGURATION,
+        "retrieve": Scope.READ_CONFIGURATION,
+        "diff": Scope.READ_CONFIGURATION,
+        "restore": Scope.WRITE_CONFIGURATION,
+    }
+
+    @extend_schema(
+        summary="Show a revision with its document",
+        responses=WholeRevisionSerializer,
+        parameters=[_NUMBER],
+    )
+    def retrieve(self, request: Request, number: int) -> Response:
+        return Response(WholeRevisionSerializer(revision_of(number)).data)
+
+    @extend_schema(
+        summary="Tell what leads from a revision to another, or to what is stored now",
+        responses=DifferenceSerializer,
+        parameters=[_NUMBER, DifferenceQuery],
+        filters=False,
+    )
+    def diff(self, request: Request, number: int) -> Response:
+        query = DifferenceQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        other = query.validated_data.get("to")
+        after = stored_data() if other is None else revision_of(other).document
+        return Response(difference_of(difference(revision_of(number).document, after)))
+
+    @extend_schema(
+        summary="Make the whole configuration what it was, as a new revision",
+        request=RestoreSerializer,
+        responses=OutcomeSerializer,
+        parameters=[_NUMBER, IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def restore(self, request: Request, number: int) -> Response:
+        wanted = RestoreSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        document = document_of(revision_of(number).document)
+        why = wanted.validated_data["reason"] or f"Restored revision {number}."
+        restore = rehearse_restore if wanted.validated_data["preview"] else restore_document
+        outcome = restore(document, self.attribution(why))
+        return Response(outcome_of(outcome.changes, outcome.revision, outcome.notes))
+
+
+class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
+    """One thing that was done."""
+
+    revision = serializers.IntegerField(source="revision_id", allow_null=True)
+    changes = serializers.DictField(
+        child=serializers.ListField(min_length=2, max_length=2),
+        help_text="By field: the old value and the new; secrets as fingerprints.",
+    )
+
+    class Meta:
+        model = AuditRecord
+        fields: ClassVar = (
+            *("number", "created_at", "author", "origin", "reason", "source_address"),
+            *("request_id", "action", "object_id", "object_name", "changes", "revision"),
+            *("previous_hash", "hash"),
+        )
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the audit trail, newest first"),
+    retrieve=extend_schema(summary="Show a record", parameters=[_NUMBER]),
+)
+class Audit(ListModelMixin, RetrieveModelMixin, RestView):
+    """Who did what, when and from where."""
+
+    queryset = AuditRecord.objects.all()
+    serializer_class = AuditRecordSerializer
+    filterset_fields: ClassVar = {
+        "action": ["exact"],
+        "author": ["exact"],
+        "origin": ["exact"],
+        "object_id": ["exact"],
+        "object_name": ["exact"],
+        "request_id": ["exact"],
+        "created_at": ["gte", "lt"],
+    }
+    ordering_fields = ("number",)
+    ordering = ("-number",)
+    lookup_field = "number"
+    required_scopes: ClassVar = {"list": Scope.READ_AUDIT, "retrieve": Scope.READ_AUDIT}

@@ -1,0 +1,43 @@
+"""The paths of `/api/v1/`."""
+
+from typing import Any
+
+from django.urls import path, re_path
+
+from gateway.rest.answering import Explain, Prompts
+from gateway.rest.deployments import Deployments
+from gateway.rest.direct_access import DirectAccess
+from gateway.rest.features import Features, FeatureSettings
+from gateway.rest.history import Audit, Revisions
+from gateway.rest.schema import Schema
+from gateway.rest.serving_config import ServingConfiguration
+from gateway.rest.views import NoSuchPath
+
+_METHODS = ("get", "post", "put", "patch", "delete")
+_LIST: dict[str, Any] = {"get": "list"}
+_SHOW: dict[str, Any] = {"get": "retrieve"}
+
+urlpatterns = [
+    path("deployments/", Deployments.as_view(_LIST | {"post": "create"})),
+    path(
+        "deployments/<uuid:pk>/",
+        Deployments.as_view(_SHOW | {"patch": "partial_update", "delete": "destroy"}),
+    ),
+    path("features/", Features.as_view(_LIST)),
+    path("features/<str:feature>/", Features.as_view(_SHOW)),
+    path("feature-settings/", FeatureSettings.as_view(_LIST)),
+    path("feature-settings/bulk/", FeatureSettings.as_view({"post": "bulk"})),
+    path("feature-settings/<str:feature>/", FeatureSettings.as_view(_SHOW | {"put": "update"})),
+    path("prompts/<str:feature>/render/", Prompts.as_view({"post": "render"})),
+    path("explain/<str:feature>/", Explain.as_view(_SHOW)),
+    path("revisions/", Revisions.as_view(_LIST)),
+    path("revisions/<int:number>/", Revisions.as_view(_SHOW)),
+    path("revisions/<int:number>/diff/", Revisions.as_view({"get": "diff"})),
+    path("revisions/<int:number>/restore/", Revisions.as_view({"post": "restore"})),
+    path("audit/", Audit.as_view(_LIST)),
+    path("audit/<int:number>/", Audit.as_view(_SHOW)),
+    path("serving-config/", ServingConfiguration.as_view(_SHOW)),
+    path("direct_access/", DirectAccess.as_view({"post": "create"})),
+    path("schema/", Schema.as_view({"get": "get"})),
+    re_path("", NoSuchPath.as_view(dict.fromkeys(_METHODS, "answer"))),
+]
