@@ -101,9 +101,10 @@ browser:
 	esac
 
 .PHONY: docs
-docs: setup ## write what is generated: docs/prompts.md, docs/openapi.json
+docs: setup ## write what is generated: docs/prompts.md, docs/openapi.json, docs/api-schema.yml
 	$(BIN)/python manage.py list_prompts --markdown > docs/prompts.md
 	$(BIN)/python manage.py print_openapi > docs/openapi.json
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/api-schema.yml
 
 .PHONY: bench
 bench: setup ## compare HTTP clients for the outbound door, then the CPU per request of each endpoint
