@@ -155,7 +155,10 @@ def load_signing_key(pem: str) -> Ed25519PrivateKey:
     Raises:
         ValueError: It is not an Ed25519 private key.
     """
-    key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
+    try:
+        key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
+    except TypeError as error:
+        raise ValueError("the key has a password: give it without one") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError("not an Ed25519 private key")  # noqa: TRY004 - bad data, not a bug
     return key

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from django.conf import settings
 
 from feature_config.catalogue import Feature
@@ -106,3 +111,11 @@ def test_key_of_another_kind_is_refused() -> None:
     assert load_signing_key(pem.replace("\n", "\\n")).public_key() == KEY.public_key()
     with pytest.raises(ValueError, match=r".+"):
         load_signing_key("not a key")
+
+
+def test_key_with_a_password_is_refused() -> None:
+    locked = BestAvailableEncryption(b"password")
+    pem = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()
+
+    with pytest.raises(ValueError, match="has a password"):
+        load_signing_key(pem)
