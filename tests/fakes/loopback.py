@@ -168,8 +168,8 @@ class Connection(asyncio.Protocol):
             await self._respond(await self._requests.get(), self)
 
 
-class LoopbackServer:
-    """Serves on a free port of 127.0.0.1 while its `with` block lasts; subclasses say what.
+class LoopbackService:
+    """Listens on a port of 127.0.0.1, in a thread of its own, while its `with` block lasts.
 
     Attributes:
         url: Where it is, without a final slash.
@@ -180,13 +180,16 @@ class LoopbackServer:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
-        self._connections: list[Connection] = []
         self._failures: list[Exception] = []
         self._started: Future[int] = Future()
         self._thread = threading.Thread(target=self._run, name=type(self).__name__, daemon=True)
 
-    async def respond(self, request: Request, connection: Connection) -> None:
-        """Answer one request. Called in the server's thread; cancelled once the peer has gone."""
+    async def open(self) -> int:
+        """Begin to listen, in the thread; return the port."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Stop listening, in the thread, and end every connection."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -205,7 +208,7 @@ class LoopbackServer:
             raise self._failures[0]
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have the server's thread call `function`. Harmless once the server has stopped."""
+        """Have the thread call `function`. Harmless once it has stopped."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function)
 
@@ -219,10 +222,29 @@ class LoopbackServer:
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(self._connect, "127.0.0.1", 0)
-        self._started.set_result(int(server.sockets[0].getsockname()[1]))
+        self._started.set_result(await self.open())
         await self._stop.wait()
-        server.close()
+        await self.aclose()
+
+
+class LoopbackServer(LoopbackService):
+    """Answers HTTP; subclasses say what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._server: asyncio.Server
+        self._connections: list[Connection] = []
+
+    async def respond(self, request: Request, connection: Connection) -> None:
+        """Answer one request. Called in the server's thread; cancelled once the peer has gone."""
+        raise NotImplementedError
+
+    async def open(self) -> int:
+        self._server = await self._loop.create_server(self._connect, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def aclose(self) -> None:
+        self._server.close()
         for connection in self._connections:
             connection.reset()
 
