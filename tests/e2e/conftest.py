@@ -1,7 +1,8 @@
 """A whole site for tests, and a browser for those that walk through pages."""
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from playwright.async_api import Page, async_playwright
 
 from tests.conftest import unavailable
 from tests.e2e.callers import CALLS, SCOPES, Call
+from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.gitlab import GitLab
-from tests.fakes.model_server import ModelServer
+from tests.fakes.model_server import ModelServer, Script
 from tests.gateway_process import Gateway, gateway
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -59,12 +61,14 @@ class Site:
     """A customer's site: GitLab, a gateway that trusts it, and a model server.
 
     Attributes:
+        network: Between the gateway and the model server.
         headers: Of Rails, with a token for every scope the calls need.
     """
 
     gateway: Gateway
     gitlab: GitLab
     models: ModelServer
+    network: FaultProxy
     headers: dict[str, str]
 
     @property
@@ -75,35 +79,63 @@ class Site:
         body = {**call.body, **changes}
         return httpx.post(self.url + call.path, json=body, headers=self.headers, timeout=60)
 
+    def logged(self, response: httpx.Response) -> dict[str, Any]:
+        """Return the log event of the request that `response` answers."""
+        return self.gateway.finished(response.headers["X-Request-ID"])
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site where one deployment, of a family every feature takes, answers every call."""
-    folder = tmp_path_factory.mktemp("site")
+
+@contextmanager
+def running_site(
+    folder: Path, *, deployment: Mapping[str, Any] | None = None, **settings: str
+) -> Iterator[Site]:
+    """Run a site where one deployment, of a family every feature takes, answers every call.
+
+    All tests of a file are one user to it, and many let its model server fail: there are no quotas
+    and no circuits, unless `settings` say otherwise.
+
+    Args:
+        deployment: Replaces fields of the deployment.
+    """
+    limits = {"USER_MAX_IN_FLIGHT": "0", "USER_REQUESTS_PER_MINUTE": "0", "BREAKER_FAILURES": "0"}
+    settings = {**limits, **settings}
     with (
         GitLab() as instance,
         ModelServer() as models,
-        gateway(
-            folder,
-            AIGW_GITLAB_URL=instance.url,
-            # All tests of a file are one user to it, and many let its model server fail.
-            USER_MAX_IN_FLIGHT="0",
-            USER_REQUESTS_PER_MINUTE="0",
-            BREAKER_FAILURES="0",
-        ) as running,
+        FaultProxy(models.url) as network,
+        gateway(folder, AIGW_GITLAB_URL=instance.url, **settings) as running,
     ):
-        deployment = {
+        row = {
             "name": "fake",
             "family": "general",
             "serving_format": "openai_chat",
-            "endpoints": [models.endpoint],
+            "endpoints": [f"{network.url}/v1"],
             "model_identifier": "fake-model",
             "api_key": "sk-canary-0123456789abcdef",
             "first_token_timeout_s": 1.5,
             "idle_timeout_s": 2,
             "total_timeout_s": 20,
+            **(deployment or {}),
         }
-        running.apply([deployment], {call.feature: ["fake"] for call in CALLS})
-        yield Site(
-            running, instance, models, instance.headers(instance.mint(SCOPES), x_request_id=None)
+        running.apply(
+            [row],
+            {call.feature: ["fake"] for call in CALLS},
+            workers=int(settings.get("WEB_CONCURRENCY", "1")),
         )
+        headers = instance.headers(instance.mint(SCOPES), x_request_id=None)
+        yield Site(running, instance, models, network, headers)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _heal(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave no fault of the shared network, and no script, to the next test."""
+    yield
+    if "site" in request.fixturenames:
+        shared: Site = request.getfixturevalue("site")
+        shared.network.heal()
+        shared.models.answer_with(Script())
