@@ -139,7 +139,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
 else:
     DATABASES["default"].setdefault("OPTIONS", {}).update(
-        connect_timeout=3, options="-c statement_timeout=5000 -c lock_timeout=2000"
+        connect_timeout=3,
+        options="-c statement_timeout=5000 -c lock_timeout=2000",
+        # A server that vanishes in the middle of a query is given up after 14 seconds.
+        keepalives_idle=5,
+        keepalives_interval=3,
+        keepalives_count=3,
     )
 
 # --- The REST API ---------------------------------------------------------------------------------

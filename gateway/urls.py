@@ -19,3 +19,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("gateway.rest.urls")),
 ]
+
+handler500 = "gateway.views.failures.server_error"

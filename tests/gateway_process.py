@@ -19,24 +19,26 @@ LOGS_WITHIN_S = 5
 #: Applied by `manage.py shell`: the models' own rules judge every row.
 _APPLY = """
 import json
+from django.db import transaction
 from feature_config.models import FeatureSetting
 from selfhosted_models.models import ModelDeployment
 document = json.loads({document!r})
-for row in document["deployments"]:
-    key = row.pop("api_key", "")
-    found = ModelDeployment.objects.filter(name=row["name"]).first() or ModelDeployment()
-    for name, value in row.items():
-        setattr(found, name, value)
-    if key:
-        found.set_api_key(key)
-    found.full_clean()
-    found.save()
-for feature, names in document["features"].items():
-    setting = FeatureSetting.objects.get(feature=feature)
-    if names == "inactive":
-        setting.deactivate()
-    else:
-        setting.assign([ModelDeployment.objects.get(name=name) for name in names])
+with transaction.atomic():  # so that no worker sees half of it
+    for row in document["deployments"]:
+        key = row.pop("api_key", "")
+        found = ModelDeployment.objects.filter(name=row["name"]).first() or ModelDeployment()
+        for name, value in row.items():
+            setattr(found, name, value)
+        if key:
+            found.set_api_key(key)
+        found.full_clean()
+        found.save()
+    for feature, names in document["features"].items():
+        setting = FeatureSetting.objects.get(feature=feature)
+        if names == "inactive":
+            setting.deactivate()
+        else:
+            setting.assign([ModelDeployment.objects.get(name=name) for name in names])
 """
 
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, IncompleteRead
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.callers import CHAT, leaving_client
 from tests.e2e.conftest import Site, running_site
+from tests.e2e.workers import stopped, workers
 from tests.fakes.model_server import Exchange, Script
 
 WORKERS = 2
@@ -31,12 +31,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield running
 
 
-def workers(site: Site) -> list[int]:
-    """Return the process ids of the workers, oldest first."""
-    master = site.gateway.service.process.pid
-    return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
-
-
 @contextmanager
 def replacing(site: Site, pid: int) -> Iterator[None]:
     """Return, after the block, once another worker serves in the place of this one."""
@@ -46,21 +40,8 @@ def replacing(site: Site, pid: int) -> Iterator[None]:
     while len(site.gateway.log_events("configuration.loaded")) == starts:
         assert time.monotonic() < deadline, "no new worker has started"
         time.sleep(0.05)  # another process is waited for
-    assert pid not in workers(site)
-    assert len(workers(site)) == WORKERS
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Have the process do nothing meanwhile: what comes goes to the others."""
-    os.kill(pid, signal.SIGSTOP)
-    status = Path(f"/proc/{pid}/status")
-    while "\nState:\tT" not in status.read_text():
-        time.sleep(0.001)  # another process is waited for
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    assert pid not in workers(site.gateway)
+    assert len(workers(site.gateway)) == WORKERS
 
 
 def begin_stream(site: Site, stack: ExitStack) -> tuple[HTTPConnection, Exchange]:
@@ -78,7 +59,7 @@ def statuses(site: Site, count: int = 20) -> set[int]:
 
 
 def test_worker_that_is_killed_takes_only_its_own_requests_along(site: Site) -> None:
-    dying, living = workers(site)
+    dying, living = workers(site.gateway)
     with replacing(site, dying), ExitStack() as stack:
         with stopped(living):
             lost, _ = begin_stream(site, stack)
@@ -100,12 +81,12 @@ def test_worker_that_is_killed_takes_only_its_own_requests_along(site: Site) -> 
 
 
 def test_worker_that_is_wedged_is_replaced(site: Site) -> None:
-    wedged, other = workers(site)
+    wedged, other = workers(site.gateway)
     with replacing(site, wedged):
         os.kill(wedged, signal.SIGSTOP)
         assert statuses(site) == {200}
 
-    assert other in workers(site)
+    assert other in workers(site.gateway)
     assert statuses(site) == {200}
 
 

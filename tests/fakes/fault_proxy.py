@@ -82,7 +82,7 @@ class FaultProxy(LoopbackService):
         self._wait_for(self._change(Fault(kind, after, gap_s)))
 
     def heal(self) -> None:
-        """Have no fault from now on; a connection that broke stays broken."""
+        """Have no fault from now on. Connections that hung are reset: nobody waits for ever."""
         self._wait_for(self._change(None))
 
     def unanswered_dials(self) -> int:
@@ -112,6 +112,8 @@ class FaultProxy(LoopbackService):
         elif before is not None and before.is_of_listening:
             await self._stop_listening()
             await self._listen()
+        elif before is not None and before.kind == "hang":
+            await self._end_connections()
 
     # Listening.
 
