@@ -28,19 +28,26 @@ RENEW_IN_NEED_S = 0.05
 LEAST_GAP_S = 0.01
 _SOCKET_TIMEOUT_S = 0.2
 
-#: Takes for each key the cap, what the worker keeps and what it needs. Returns for each what it may
-#: hold now, and what that falls to as its requests end, because others have too little.
+#: Takes for each key the cap, what the worker keeps and what it needs, and whether it has served
+#: before. Returns for each what it may hold now, and what that falls to as its requests end, because
+#: others have too little.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
 local result = {}
 for i, key in ipairs(KEYS) do
-  local cap, kept, needed = tonumber(ARGV[3*i]), tonumber(ARGV[3*i+1]), tonumber(ARGV[3*i+2])
+  local cap, kept, needed = tonumber(ARGV[4*i-1]), tonumber(ARGV[4*i]), tonumber(ARGV[4*i+1])
+  -- Who has served and is not known here has been forgotten, and others may be as well: until each
+  -- has had the time to say what it holds, nobody is given more.
+  if ARGV[4*i+2] == '1' and redis.call('HEXISTS', key, worker) == 0 then
+    redis.call('HSET', key, 'unsure', now_ms + lease_ms)
+  end
+  local is_unsure = tonumber(redis.call('HGET', key, 'unsure') or 0) > now_ms
   local others, held = {}, 0
   local rows = redis.call('HGETALL', key)
   for j = 1, #rows, 2 do
-    if rows[j] ~= worker then
+    if rows[j] ~= worker and rows[j] ~= 'unsure' then
       local count, need, until_ms = string.match(rows[j+1], '^(%d+) (%d+) (%d+)$')
       -- A row that cannot be read, or is from the future, is nobody's either.
       local left_ms = until_ms and tonumber(until_ms) - now_ms or -1
@@ -61,7 +68,7 @@ for i, key in ipairs(KEYS) do
     wanted = wanted + math.max(0, other.need - other.held)
     rested = rested + math.max(0, math.max(other.need, share) - other.held)
   end
-  local free = math.max(0, cap - held - kept)
+  local free = is_unsure and 0 or math.max(0, cap - held - kept)
   local granted = math.max(
     kept,
     math.min(kept + free, needed, fair),
@@ -105,6 +112,7 @@ class SlotLeases:
         )
         self._script = self._client.register_script(_SCRIPT)
         self._leased_at: float | None = None
+        self._served: set[str] = set()
 
     async def renew_when_due(self) -> float:
         """Lease for all lines, then wait until it is time again, or a request waits for a slot."""
@@ -125,10 +133,12 @@ class SlotLeases:
         if not lines:
             return
         arguments: list[str | int] = [self._worker, int(self._lease_s * 1000)]
-        for line in lines.values():
+        for name, line in lines.items():
             # Given back before Redis is told, so that nothing is admitted on it any more.
             line.lend(max(line.in_flight, min(line.limit, line.shrinks_to)))
-            arguments += [line.cap, line.limit, line.in_flight + line.waiting]
+            needed = line.in_flight + line.waiting
+            arguments += [line.cap, line.limit, needed, int(name in self._served)]
+        self._served = set(lines)
         try:
             keys = [KEY_PREFIX + name for name in lines]
             answer = await self._script(keys=keys, args=arguments)

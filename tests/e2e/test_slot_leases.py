@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+import redis.asyncio
 
 from gateway.routing.fleet import Fleet
-from gateway.routing.leases import SlotLeases
+from gateway.routing.leases import KEY_PREFIX, SlotLeases
 from gateway.routing.limits import Limits
 from gateway.routing.line import Lane, Line, Slot
 from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
@@ -133,6 +134,26 @@ async def test_slots_of_a_worker_that_died_are_free_again(
     await workers[1].wants(1)
     while not workers[1].line.in_flight:  # until the lease is over, by Valkey's own clock
         await workers[1].leases.renew()
+
+
+@pytest.mark.parametrize("busy", [4, 1], ids=["all are busy", "one has borrowed all"])
+async def test_cap_is_kept_though_valkey_forgets_everything(
+    workers: list[Worker], valkey_url: str, busy: int
+) -> None:
+    await settle(workers)
+    for worker in workers[:busy]:
+        await worker.wants(10)
+    await settle(workers)
+    before = limits(workers)
+    assert sum(before) == CAP
+
+    async with redis.asyncio.Redis.from_url(valkey_url) as client:
+        await client.delete(*(KEY_PREFIX + name for name in workers[0].fleet.lines))
+    for worker in workers:
+        await worker.wants(10)
+    await settle(workers[::-1])  # which watches the cap
+
+    assert limits(workers) == before
 
 
 async def test_without_redis_each_falls_back_to_its_share(clock: Clock) -> None:
