@@ -29,8 +29,8 @@ LEAST_GAP_S = 0.01
 _SOCKET_TIMEOUT_S = 0.2
 
 #: Takes for each key the cap, what the worker keeps and what it needs, and whether it has served
-#: before. Returns for each what it may hold now, and what that falls to as its requests end, because
-#: others have too little.
+#: before. Returns for each what it may hold now, and what that falls to as its requests end,
+#: because others have too little.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
