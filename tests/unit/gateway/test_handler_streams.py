@@ -10,7 +10,9 @@ import structlog.testing
 
 from feature_config.catalogue import Feature
 from gateway.answers import HOLD_STATUS_S
+from gateway.exchange import FIRST_CONTENT_WITHIN_S
 from gateway.handler import GatewayHandler
+from gateway.write_clock import HEARTBEAT_AFTER_S, LOOK_EVERY_S
 from tests.unit.gateway import virtual_time
 from tests.unit.gateway.asgi import Answer, Call, Client
 from tests.unit.gateway.parts import (
@@ -186,6 +188,23 @@ def test_status_is_held_ten_seconds_at_most() -> None:
     assert HOLD_STATUS_S <= held_s < HOLD_STATUS_S + 1
     assert answer.is_complete
     assert '"content":"Hi"' in answer.text
+
+
+def test_stream_that_is_silent_is_kept_alive_until_its_clock_fires() -> None:
+    async def main() -> Answer:
+        server = ModelServer(streamed(EventBody(NEVER())))
+        return await client(server).post(CHAT, headers(mint()), json=QUESTION)
+
+    answer = virtual_time.run(main())
+
+    assert answer.status == 200
+    beats = [part for part in answer.parts if part == b": keep-alive\n\n"]
+    silent_s = FIRST_CONTENT_WITHIN_S - HOLD_STATUS_S
+    assert (
+        silent_s // (HEARTBEAT_AFTER_S + LOOK_EVERY_S) <= len(beats) <= silent_s / HEARTBEAT_AFTER_S
+    )
+    assert b'"code":"upstream_timeout"' in answer.parts[-2]
+    assert answer.parts[-1] == b"data: [DONE]\n\n"
 
 
 # --- OpenAI's events -----------------------------------------------------------------------------
