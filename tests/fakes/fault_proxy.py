@@ -68,7 +68,6 @@ class FaultProxy(LoopbackService):
         self._port = 0
         self._listener: socket.socket | None = None
         self._filler: socket.socket | None = None
-        self._accepting: asyncio.Task[None]
         self._relaying: set[asyncio.Task[None]] = set()
         self._clients: set[socket.socket] = set()
         self.accepted = 0
@@ -92,11 +91,11 @@ class FaultProxy(LoopbackService):
         return sum(row[2].endswith(place) and row[3] == SYN_SENT for row in rows)
 
     async def open(self) -> int:
-        await self._listen()
+        self._listen()
         return self._port
 
     async def aclose(self) -> None:
-        await self._stop_listening()
+        self._stop_listening()
         await self._end_connections()
 
     def _wait_for(self, change: Coroutine[Any, Any, None]) -> None:
@@ -105,13 +104,13 @@ class FaultProxy(LoopbackService):
     async def _change(self, fault: Fault | None) -> None:
         before, self._fault = self._fault, fault
         if fault is not None and fault.is_of_listening:
-            await self._stop_listening()
+            self._stop_listening()
             await self._end_connections()
             if fault.kind == "black_hole":
                 self._fill()
         elif before is not None and before.is_of_listening:
-            await self._stop_listening()
-            await self._listen()
+            self._stop_listening()
+            self._listen()
         elif before is not None and before.kind == "hang":
             await self._end_connections()
 
@@ -126,31 +125,33 @@ class FaultProxy(LoopbackService):
         self._port = listener.getsockname()[1]
         return listener
 
-    async def _listen(self) -> None:
+    def _listen(self) -> None:
         self._listener = self._bind(128)
-        self._accepting = asyncio.create_task(self._accept(self._listener))
+        self._loop.add_reader(self._listener, self._accept, self._listener)
 
     def _fill(self) -> None:
         """Listen with room for one connection that nobody accepts, and take that room."""
         self._listener = self._bind(0)
         self._filler = socket.create_connection(("127.0.0.1", self._port))
 
-    async def _stop_listening(self) -> None:
-        self._accepting.cancel()
-        await asyncio.wait({self._accepting})
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
         for opened in (self._listener, self._filler):
             if opened is not None:
                 opened.close()
         self._listener = self._filler = None
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _ = await self._loop.sock_accept(listener)
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(BlockingIOError, ConnectionError):
+            client, _ = listener.accept()
+            client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.accepted += 1
-            task = asyncio.create_task(self._relay(client))
+            task = self._loop.create_task(self._relay(client))
             self._relaying.add(task)
             task.add_done_callback(self._relaying.discard)
+            task.add_done_callback(lambda _: client.close())  # also if it never began
 
     # Relaying.
 
@@ -184,7 +185,6 @@ class FaultProxy(LoopbackService):
             _reset_when_closed(client)
         finally:
             self._clients.discard(client)
-            client.close()
             server.close()
 
     async def _relay_requests(self, client: socket.socket, server: socket.socket) -> None:

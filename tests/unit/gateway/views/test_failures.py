@@ -10,7 +10,7 @@ from gateway.views.failures import server_error
 
 def page_after(error: Exception) -> HttpResponse:
     try:
-        raise error  # noqa: TRY301 - the page is made while it is handled
+        raise error
     except type(error):
         return server_error(RequestFactory().get("/admin/"))
 
