@@ -38,10 +38,12 @@ local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
 local result = {}
 for i, key in ipairs(KEYS) do
   local cap, kept, needed = tonumber(ARGV[4*i-1]), tonumber(ARGV[4*i]), tonumber(ARGV[4*i+1])
-  -- Who has served and is not known here has been forgotten, and others may be as well: until each
-  -- has had the time to say what it holds, nobody is given more.
-  if ARGV[4*i+2] == '1' and redis.call('HEXISTS', key, worker) == 0 then
-    redis.call('HSET', key, 'unsure', now_ms + lease_ms)
+  -- Who has served and has no lease here was forgotten, or Redis was away; others may have fared
+  -- the same. Until each has had the time to say what it holds, all keep just that.
+  local mine = redis.call('HGET', key, worker)
+  local leased_until_ms = mine and tonumber(string.match(mine, '%d+$')) or 0
+  if ARGV[4*i+2] == '1' and leased_until_ms < now_ms then
+    redis.call('HSET', key, 'unsure', now_ms + math.floor(lease_ms / 3))
   end
   local is_unsure = tonumber(redis.call('HGET', key, 'unsure') or 0) > now_ms
   local others, held = {}, 0
@@ -68,7 +70,7 @@ for i, key in ipairs(KEYS) do
     wanted = wanted + math.max(0, other.need - other.held)
     rested = rested + math.max(0, math.max(other.need, share) - other.held)
   end
-  local free = is_unsure and 0 or math.max(0, cap - held - kept)
+  local free = math.max(0, cap - held - kept)
   local granted = math.max(
     kept,
     math.min(kept + free, needed, fair),
@@ -82,6 +84,9 @@ for i, key in ipairs(KEYS) do
     math.max(needed, granted - math.max(0, wanted - left)),
     math.max(needed, share, granted - math.max(0, rested - left))
   )
+  if is_unsure then
+    granted, falls_to = kept, kept
+  end
   redis.call('HSET', key, worker, granted .. ' ' .. needed .. ' ' .. (now_ms + lease_ms))
   redis.call('PEXPIRE', key, lease_ms * 10)
   result[#result+1] = granted

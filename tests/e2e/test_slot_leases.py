@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -136,9 +137,10 @@ async def test_slots_of_a_worker_that_died_are_free_again(
         await workers[1].leases.renew()
 
 
-@pytest.mark.parametrize("busy", [4, 1], ids=["all are busy", "one has borrowed all"])
-async def test_cap_is_kept_though_valkey_forgets_everything(
-    workers: list[Worker], valkey_url: str, busy: int
+@pytest.mark.parametrize("busy", [4, 1, 0], ids=["all are busy", "one has borrowed all", "at rest"])
+@pytest.mark.parametrize("lost", ["rows", "time"])
+async def test_cap_is_kept_though_valkey_was_emptied_or_away(
+    workers: list[Worker], valkey_url: str, lost: str, busy: int
 ) -> None:
     await settle(workers)
     for worker in workers[:busy]:
@@ -148,12 +150,33 @@ async def test_cap_is_kept_though_valkey_forgets_everything(
     assert sum(before) == CAP
 
     async with redis.asyncio.Redis.from_url(valkey_url) as client:
-        await client.delete(*(KEY_PREFIX + name for name in workers[0].fleet.lines))
+        for key in [KEY_PREFIX + name for name in workers[0].fleet.lines]:
+            if lost == "rows":
+                await client.delete(key)
+            else:  # nobody could renew for so long that every lease is over
+                rows: Any = await client.hgetall(key)
+                for name, row in rows.items():
+                    await client.hset(key, name, row.rpartition(b" ")[0] + b" 1")
     for worker in workers:
         await worker.wants(10)
     await settle(workers[::-1])  # which watches the cap
 
     assert limits(workers) == before
+
+
+async def test_slots_move_again_once_all_have_said_what_they_hold(
+    workers: list[Worker], valkey_url: str
+) -> None:
+    await settle(workers)
+    async with redis.asyncio.Redis.from_url(valkey_url) as client:
+        await client.delete(*(KEY_PREFIX + name for name in workers[0].fleet.lines))
+    await settle(workers)
+
+    await workers[0].wants(20)
+    while workers[0].line.limit < CAP:  # by Valkey's own clock
+        await settle(workers)
+
+    assert limits(workers) == [CAP, 0, 0, 0]
 
 
 async def test_without_redis_each_falls_back_to_its_share(clock: Clock) -> None:
