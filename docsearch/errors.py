@@ -49,3 +49,66 @@ class SearchStopped(DocsIndexError):
 
     code = "docs_search_stopped"
     retryable = True
+
+
+class KeyInvalid(DocsIndexError):
+    """A setting that should hold an Ed25519 key holds something else."""
+
+    code = "docs_key_invalid"
+
+
+class ManifestInvalid(DocsIndexError):
+    """What should be an index's manifest is none, or belongs to another index."""
+
+    code = "docs_manifest_invalid"
+
+
+class SignatureInvalid(DocsIndexError):
+    """Nobody who is trusted signed the manifest."""
+
+    code = "docs_signature_invalid"
+
+
+class IndexRejected(DocsIndexError):
+    """The index is not what its manifest promises, or not fit to be searched."""
+
+    code = "docs_index_rejected"
+
+
+class IndexIncomplete(DocsIndexError):
+    """The index ended early; what has come is kept, and the next attempt goes on from there."""
+
+    code = "docs_index_incomplete"
+    retryable = True
+
+
+class DowngradeRefused(DocsIndexError):
+    """The index is older than the active one of its version."""
+
+    code = "docs_downgrade_refused"
+
+
+class InstallationUnderWay(DocsIndexError):
+    """Another process is installing an index on this node."""
+
+    code = "docs_installation_under_way"
+    retryable = True
+
+
+class PreviousMissing(DocsIndexError):
+    """There is nothing to roll back to."""
+
+    code = "docs_previous_missing"
+
+
+class RegistryRefused(DocsIndexError):
+    """The package registry answered, and not with what was asked for."""
+
+    code = "docs_registry_refused"
+
+
+class RegistryUnreachable(DocsIndexError):
+    """The package registry did not answer, or not to the end."""
+
+    code = "docs_registry_unreachable"
+    retryable = True

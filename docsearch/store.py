@@ -1,23 +1,32 @@
 """The indexes installed on this node: one folder, one index per GitLab version in it.
 
-Below the folder stands `<version>/index.sqlite3`. Files are replaced whole, so a search that has
-the old one open ends on the old one.
+Below the folder stands `<version>/index.sqlite3`, its manifest beside it, and the index before it.
+Files are replaced whole, so a search that has the old one open ends on the old one.
 """
 
+import fcntl
 import os
-import shutil
-import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from docsearch.errors import IndexMissing, IndexUnusable, VersionInvalid
+from docsearch.errors import (
+    IndexMissing,
+    IndexUnusable,
+    InstallationUnderWay,
+    ManifestInvalid,
+    PreviousMissing,
+    VersionInvalid,
+)
 from docsearch.index import DocsIndex
+from docsearch.manifest import Manifest, manifest_path, sha256_of
 from docsearch.versions import GitLabVersion
 
 FILE_NAME = "index.sqlite3"
+_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +120,131 @@ class IndexStore:
             self._replaced.clear()
             self._open.clear()
 
-    def install(self, file: Path) -> GitLabVersion:
-        """Copy an index file into the store, in one step, and return its version.
+    def path_of_manifest(self, version: GitLabVersion) -> Path:
+        """Return where the manifest of the installed index of `version` is, or would be."""
+        return manifest_path(self.path_of(version))
+
+    def partial_path(self, manifest: Manifest) -> Path:
+        """Return where an index is received: named by its hash, so that only the same is resumed.
+
+        On the file system of the store, so that it can take its place in one step.
+        """
+        return self.path_of(manifest.version).with_name(f".{manifest.sha256}{_PARTIAL}")
+
+    def manifest_of(self, version: GitLabVersion) -> Manifest | None:
+        """Return what is known of the installed index of `version`."""
+        return _read_manifest(self.path_of_manifest(version))
+
+    def previous_manifest_of(self, version: GitLabVersion) -> Manifest | None:
+        """Return what is known of the index that `rollback` would bring back."""
+        return _read_manifest(manifest_path(self._previous_path(version)))
+
+    def holds(self, manifest: Manifest) -> bool:
+        """Tell whether exactly this index is installed, byte for byte."""
+        with suppress(OSError):
+            return sha256_of(self.path_of(manifest.version)) == manifest.sha256
+        return False
+
+    @contextmanager
+    def installing(self) -> Iterator[None]:
+        """Be the only one to change this store, of all processes of this node.
 
         Raises:
-            IndexUnusable: It is no index of this release.
+            InstallationUnderWay: Someone else is changing it.
         """
-        index = DocsIndex(file)
-        version = index.facts.gitlab_version
-        index.close()
-        target = self.path_of(version)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{FILE_NAME}.")
-        try:
-            with open(handle, "wb") as copy, file.open("rb") as original:
-                shutil.copyfileobj(original, copy)
-                copy.flush()
-                os.fsync(copy.fileno())
-            os.chmod(unfinished, 0o644)
-            os.replace(unfinished, target)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InstallationUnderWay(
+                    "Another process is installing an index on this node. Try again in a minute."
+                ) from None
+            yield
+
+    def activate(self, received: Path, manifest: Manifest, manifest_text: bytes) -> None:
+        """Put a verified index, which lies at `partial_path`, in the place of the active one.
+
+        The index goes first: whoever stops in between leaves a manifest that is too old, and the
+        next installation puts that right.
+        """
+        target = self.path_of(manifest.version)
+        if target.exists() and not self.holds(manifest):
+            previous = self._previous_path(manifest.version)
+            _link(target, previous)
+            if self.path_of_manifest(manifest.version).exists():
+                _link(self.path_of_manifest(manifest.version), manifest_path(previous))
+            else:
+                manifest_path(previous).unlink(missing_ok=True)
+        os.chmod(received, 0o644)
+        os.replace(received, target)
+        self.write_manifest(manifest, manifest_text)
+        for leftover in target.parent.glob(f".*{_PARTIAL}"):
+            leftover.unlink(missing_ok=True)
+
+    def write_manifest(self, manifest: Manifest, manifest_text: bytes) -> None:
+        """Write the manifest of the active index."""
+        target = self.path_of_manifest(manifest.version)
+        unfinished = target.with_name(f".{target.name}.new")
+        with unfinished.open("wb") as file:
+            file.write(manifest_text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, target)
         _sync_folder(target.parent)
-        return version
+
+    def rollback(self, version: GitLabVersion) -> None:
+        """Let the active index and the one before it change places.
+
+        Raises:
+            PreviousMissing: None is kept.
+            InstallationUnderWay: Someone else is changing the store.
+        """
+        active, previous = self.path_of(version), self._previous_path(version)
+        with self.installing():
+            if not (previous.exists() and active.exists()):
+                raise PreviousMissing(
+                    f"No previous index of GitLab {version}'s documentation is kept here. Give "
+                    "--gitlab-version, or install the wanted one with --allow-downgrade."
+                )
+            DocsIndex(previous).close()
+            for one, other in (
+                (active, previous),
+                (manifest_path(active), manifest_path(previous)),
+            ):
+                _exchange(one, other)
+            _sync_folder(active.parent)
+
+    def _previous_path(self, version: GitLabVersion) -> Path:
+        return self.path_of(version).with_name(f"previous-{FILE_NAME}")
+
+
+def _read_manifest(file: Path) -> Manifest | None:
+    with suppress(OSError, ManifestInvalid):
+        return Manifest.parse(file.read_bytes())
+    return None
+
+
+def _link(file: Path, target: Path) -> None:
+    """Give `file` the name `target` too, in one step."""
+    unfinished = target.with_name(f".{target.name}.new")
+    unfinished.unlink(missing_ok=True)
+    os.link(file, unfinished)
+    os.replace(unfinished, target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two files change names, with no moment at which `one` is missing if both are there."""
+    aside = one.with_name(f".{one.name}.aside")
+    aside.unlink(missing_ok=True)
+    if one.exists():
+        os.link(one, aside)
+    if other.exists():
+        os.replace(other, one)
+    else:
+        one.unlink(missing_ok=True)
+    if aside.exists():
+        os.replace(aside, other)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,11 +8,14 @@ import django.conf
 from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from docsearch import signing
+from docsearch.errors import KeyInvalid
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.serving_exports import load_signing_key
 from gateway.trusted_keys import issuer_sources, load_own_keys
+from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
 
 settings = django.conf.settings
@@ -33,7 +36,7 @@ def _problem(attempt: Callable[[], object]) -> str | None:
     """Return what `attempt` has to complain about."""
     try:
         attempt()
-    except (ValueError, EndpointRefused) as error:
+    except (ValueError, EndpointRefused, KeyInvalid) as error:
         return str(error)
     return None
 
@@ -189,8 +192,31 @@ def _check_serving_config_key() -> Iterator[CheckMessage]:
         )
 
 
+def _check_docs_registry() -> Iterator[CheckMessage]:
+    url = settings.DOCS_REGISTRY_URL
+    if url and (problem := _problem(lambda: parse_endpoint(url))):
+        yield Error(
+            f"DOCS_REGISTRY_URL: {problem}",
+            hint="Write a project's packages URL, with the project's number, as in "
+            "https://gitlab.example.com/api/v4/projects/42/packages.",
+            id="gateway.E016",
+        )
+    for read in (
+        lambda: signing.load_signing_key(settings.DOCS_SIGNING_KEY),
+        lambda: signing.load_trusted_keys(settings.DOCS_TRUSTED_KEYS),
+    ):
+        if problem := _problem(read):
+            yield Error(problem, id="gateway.E017")
+
+
 def _check_data_dir_mode() -> Iterator[CheckMessage]:
-    for name in ("secret_key", "encryption_key", "signing_key.pem", "serving_config_key.pem"):
+    for name in (
+        "secret_key",
+        "encryption_key",
+        "signing_key.pem",
+        "serving_config_key.pem",
+        "docs_signing_key.pem",
+    ):
         path = settings.DATA_DIR / name
         if path.exists() and path.stat().st_mode & 0o077:
             yield Error(
@@ -226,5 +252,6 @@ _CHECKS = (
     _check_log_level,
     _check_own_keys,
     _check_serving_config_key,
+    _check_docs_registry,
     _check_data_dir_mode,
 )

@@ -1,6 +1,7 @@
 """The documentation search as requests reach it: in threads of its own, off the event loop."""
 
 import asyncio
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,8 @@ from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 
 _THREADS = 2
+#: Callers' versions that are remembered: several instances may share a gateway.
+_CALLER_VERSIONS = 4
 
 
 class DocsSearch:
@@ -21,13 +24,20 @@ class DocsSearch:
         """Search `store`; `gitlab_version` is wanted whatever callers say of themselves."""
         self._store = store
         self._wanted = _version_of(gitlab_version)
+        self._of_callers: deque[GitLabVersion] = deque(maxlen=_CALLER_VERSIONS)
         self._threads = ThreadPoolExecutor(_THREADS, "docs")
 
     async def search(self, question: str, *, caller_version: str, limit: int) -> SearchResult:
         """Answer from the documentation of the caller's version, or the nearest that may."""
         wanted = self._wanted or _version_of(caller_version)
+        if wanted and not self._wanted and wanted not in self._of_callers:
+            self._of_callers.append(wanted)
         call = partial(search_docs, self._store, question, wanted_version=wanted, limit=limit)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def wanted_versions(self) -> list[GitLabVersion | None]:
+        """Return the versions to have documentation of; None stands for the newest there is."""
+        return [self._wanted] if self._wanted else list(self._of_callers) or [None]
 
     def close(self) -> None:
         """Take no more questions; those under way end within their time."""

@@ -18,7 +18,9 @@ from docsearch.store import IndexStore
 from gateway import keyfiles
 from gateway.change_hints import listen_for_changes
 from gateway.configuration.stored import read_configuration
+from gateway.docs_registry import DocsRegistryPlace, docs_registry_from_settings
 from gateway.docs_search import DocsSearch
+from gateway.docs_upkeep import DocsUpkeep
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
@@ -66,6 +68,7 @@ class RuntimeSettings:
     disable_streaming: bool = False
     drain_s: float = 25.0
     gitlab_version: str = ""
+    docs_registry: DocsRegistryPlace | None = None
     probe_silent_s: float = 30.0
 
 
@@ -86,6 +89,7 @@ def runtime_settings() -> RuntimeSettings:
         disable_streaming=settings.AIGW_CUSTOM_MODELS__DISABLE_STREAMING,
         drain_s=settings.DRAIN_S,
         gitlab_version=settings.GITLAB_VERSION,
+        docs_registry=docs_registry_from_settings(),
         probe_silent_s=settings.PROBE_SILENT_S,
         limits=Limits(
             workers=settings.GATEWAY_WORKERS,
@@ -139,6 +143,7 @@ class Runtime:
     trust: Trust
     now: Callable[[], float] = time.time
     leases: SlotLeases | None = None
+    docs_upkeep: DocsUpkeep | None = None
     is_draining: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     #: A thread of its own: name look-ups may fill the loop's default pool when DNS is away.
@@ -158,6 +163,7 @@ class Runtime:
         policy = options.url_policy.sparing(await resolve_places([*own, *listens_on]))
         prompts = shipped_prompts().registry
         trust = restored_trust(options, policy)
+        docs_store = IndexStore.below(options.data_dir)
         fleet = Fleet(
             OutboundDoor(policy),
             options.limits,
@@ -169,7 +175,7 @@ class Runtime:
             snapshot=empty_snapshot(prompts),
             fleet=fleet,
             quotas=Quotas(options.limits, time.monotonic),
-            docs=DocsSearch(IndexStore.below(options.data_dir), options.gitlab_version),
+            docs=DocsSearch(docs_store, options.gitlab_version),
             trust=trust,
         )
         await runtime.refresh_snapshot()
@@ -188,6 +194,12 @@ class Runtime:
         runtime._tasks.append(asyncio.create_task(keep_running("endpoint health", prober.round)))
         sampler = Sampler(fleet, runtime.quotas)
         runtime._tasks.append(asyncio.create_task(keep_running("metrics", sampler.sample)))
+        if options.docs_registry:
+            runtime.docs_upkeep = DocsUpkeep(
+                options.docs_registry, docs_store, runtime.docs.wanted_versions, policy
+            )
+            reconciling = keep_running("documentation", runtime.docs_upkeep.round)
+            runtime._tasks.append(asyncio.create_task(reconciling))
         for upkeep in (trust.issuer_keys, trust.deny_list):
             runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
@@ -209,6 +221,8 @@ class Runtime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.leases is not None:
             await self.leases.aclose()
+        if self.docs_upkeep is not None:
+            await self.docs_upkeep.aclose()
         await self.fleet.door.aclose()
         await self.trust.door.aclose()
         self._database_thread.shutdown(wait=False)

@@ -64,6 +64,15 @@ AIGW_CUSTOM_MODELS__DISABLE_STREAMING = env.bool(
 GITLAB_VERSION = env.str("GITLAB_VERSION", default="")
 CONFIGURATION_POLL_S = as_number(env.str("CONFIGURATION_POLL_S", default="2"))
 
+# --- The documentation search ---------------------------------------------------------------------
+DOCS_REGISTRY_URL = env.str("DOCS_REGISTRY_URL", default="")
+DOCS_REGISTRY_TOKEN = env.str("DOCS_REGISTRY_TOKEN", default="")
+DOCS_SIGNING_KEY = env.str("DOCS_SIGNING_KEY", default="") or keyfiles.read_or_create(
+    DATA_DIR / "docs_signing_key.pem", keyfiles.make_ed25519_key
+)
+#: Empty: what DOCS_SIGNING_KEY signs.
+DOCS_TRUSTED_KEYS: list[str] = env.list("DOCS_TRUSTED_KEYS", default=[])
+
 # --- Limits (gateway/routing/limits.py says what they mean) ---------------------------------------
 #: Of all nodes together: each takes its share of what a model server may have in flight.
 GATEWAY_WORKERS = as_count(env.str("GATEWAY_WORKERS", default=env.str("WEB_CONCURRENCY", "1")))

@@ -120,6 +120,39 @@ class UpstreamStream:
         await self._response.aclose()
 
 
+class Download:
+    """An answer of any status, whose body is read as it comes.
+
+    Attributes:
+        status: Of the answer.
+        headers: Names in lower case.
+    """
+
+    def __init__(self, response: httpx.Response, hop: str, clocks: Clocks) -> None:
+        self.status = response.status_code
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._clock = ReadClock(aiter(_stream_of(response)))
+        self._hop = hop
+        self._idle_s = clocks.idle_s
+        self._ends_at = asyncio.get_running_loop().time() + clocks.total_s
+
+    async def read(self) -> bytes | None:
+        """Return the next bytes, None at the end.
+
+        Raises:
+            UpstreamTimeout: They did not come in time.
+            UpstreamTruncated: The connection broke.
+        """
+        by = min(asyncio.get_running_loop().time() + self._idle_s, self._ends_at)
+        return await _next_part(self._clock, by, self._hop, "the rest of its answer")
+
+    async def aclose(self) -> None:
+        """Close the connection unless the answer was read to its end."""
+        self._clock.close()
+        await self._response.aclose()
+
+
 class OutboundDoor:
     """Sends requests; one per process, made inside its event loop.
 
@@ -191,6 +224,18 @@ class OutboundDoor:
             return bytes(body)
         finally:
             await response.aclose()
+
+    async def open_download(
+        self, request: OutboundRequest, clocks: Clocks, *, headers_by: float
+    ) -> Download:
+        """Send `request` and wait for the headers of its answer, which may be any.
+
+        Raises:
+            EndpointRefused: The URL policy forbids the address.
+            UpstreamError: One of its leaves.
+        """
+        response = await self._send(request, clocks, headers_by)
+        return Download(response, request.hop, clocks)
 
     async def _send(
         self, request: OutboundRequest, clocks: Clocks, headers_by: float

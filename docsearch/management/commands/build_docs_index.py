@@ -1,6 +1,6 @@
-import sys
 import tempfile
 from argparse import ArgumentParser
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from docsearch.builder import DEFAULT_URL_BASE, build_index
 from docsearch.errors import DocsIndexError
+from docsearch.installing import install_own, sign_index
+from docsearch.progress import progress_bar
+from docsearch.signing import load_signing_key
 from docsearch.source import read_source
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
-
-_BAR_CHARS = 30
 
 
 class Command(BaseCommand):
@@ -45,6 +46,7 @@ class Command(BaseCommand):
     ) -> None:
         try:
             version = GitLabVersion.parse(gitlab_version)
+            key = load_signing_key(settings.DOCS_SIGNING_KEY)
             documentation = read_source(source)
         except DocsIndexError as error:
             raise CommandError(str(error), returncode=2) from error
@@ -58,25 +60,19 @@ class Command(BaseCommand):
                     target,
                     version=version,
                     url_base=url_base,
-                    on_page=_progress_bar if sys.stderr.isatty() else _no_progress,
+                    on_page=progress_bar("pages"),
                 )
+                manifest = sign_index(target, version, key, now=datetime.now(UTC))
                 if install:
-                    IndexStore.below(settings.DATA_DIR).install(target)
+                    install_own(IndexStore.below(settings.DATA_DIR), target, key)
+        except DocsIndexError as error:
+            raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"The index cannot be written: {error}.") from error
         places = [str(output)] * (output is not None) + ["this node's data folder"] * install
         self.stdout.write(
             f"GitLab {version}: {summary.page_count} pages, {summary.section_count} sections, "
             f"{summary.index_bytes / 1e6:.1f} MB, in {' and in '.join(places)}. "
-            f"Left out: {summary.stub_count} pages that only say where their content went."
+            f"Left out: {summary.stub_count} pages that only say where their content went. "
+            f"Signed with the key {manifest.key}."
         )
-
-
-def _no_progress(_done: int, _of: int) -> None:
-    pass
-
-
-def _progress_bar(done: int, of: int) -> None:
-    filled = "#" * (_BAR_CHARS * done // of)
-    end = "\n" if done == of else ""
-    sys.stderr.write(f"\r[{filled:<{_BAR_CHARS}}] {done}/{of} pages{end}")

@@ -1,10 +1,20 @@
 """Documentation made for one test."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from docsearch.builder import build_index
+from docsearch.installing import install_own, sign_index
+from docsearch.signing import public_text
 from docsearch.source import Source, SourceFile
+from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
+
+KEY = Ed25519PrivateKey.generate()
+TRUSTED = frozenset({public_text(KEY.public_key())})
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def source_of(**pages: str) -> Source:
@@ -18,3 +28,15 @@ def build(folder: Path, *, version: str = "17.4.0", **pages: str) -> Path:
     file = folder / f"docs-{version}.sqlite3"
     build_index(source_of(**pages), file, version=GitLabVersion.parse(version))
     return file
+
+
+def signed(folder: Path, *, version: str = "17.4.0", now: datetime = NOW, **pages: str) -> Path:
+    """Build an index of `pages` in `folder`, with its manifest beside it."""
+    file = build(folder, version=version, **pages)
+    sign_index(file, GitLabVersion.parse(version), KEY, now=now)
+    return file
+
+
+def install(store: IndexStore, folder: Path, *, version: str = "17.4.0", **pages: str) -> None:
+    """Build an index of `pages` in `folder` and install it."""
+    install_own(store, signed(folder, version=version, **pages), KEY)

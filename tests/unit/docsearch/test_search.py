@@ -12,7 +12,7 @@ from docsearch.search import MAX_PASSAGE_TOKENS, search_docs, search_index
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from tests.unit.docsearch.conftest import DOCUMENTATION
-from tests.unit.docsearch.pages import build
+from tests.unit.docsearch.pages import build, install
 
 V17_4, V18_0 = GitLabVersion(17, 4, 0), GitLabVersion(18, 0, 0)
 
@@ -108,10 +108,6 @@ def store(tmp_path: Path) -> IndexStore:
     return IndexStore(tmp_path / "store")
 
 
-def install(store: IndexStore, folder: Path, version: str, **pages: str) -> None:
-    store.install(build(folder, version=version, **pages))
-
-
 def test_no_index_is_told_with_what_to_do(store: IndexStore) -> None:
     result = search_docs(store, "create a board")
 
@@ -120,7 +116,7 @@ def test_no_index_is_told_with_what_to_do(store: IndexStore) -> None:
 
 
 def test_an_older_release_answers_with_a_warning(store: IndexStore, tmp_path: Path) -> None:
-    install(store, tmp_path, "17.4.0", board="# Issue board")
+    install(store, tmp_path, version="17.4.0", board="# Issue board")
 
     result = search_docs(store, "board", wanted_version=V18_0)
 
@@ -130,7 +126,7 @@ def test_an_older_release_answers_with_a_warning(store: IndexStore, tmp_path: Pa
 
 
 def test_a_newer_release_does_not_answer(store: IndexStore, tmp_path: Path) -> None:
-    install(store, tmp_path, "18.0.0", board="# Issue board")
+    install(store, tmp_path, version="18.0.0", board="# Issue board")
 
     result = search_docs(store, "board", wanted_version=V17_4)
 
@@ -143,7 +139,7 @@ def test_what_only_newer_documentation_has_is_said(store: IndexStore, tmp_path: 
         "board": "# Issue board\n\nIts lists form a train of cards.",
         "merge": "# Merge requests\n\nThey propose changes.",
     }
-    install(store, tmp_path, "17.4.0", **old)
+    install(store, tmp_path, version="17.4.0", **old)
     install(
         store, tmp_path, "18.0.0", **old, train="# Merge trains\n\nA merge train merges in turn."
     )
@@ -157,7 +153,7 @@ def test_what_only_newer_documentation_has_is_said(store: IndexStore, tmp_path: 
 
 
 def test_a_damaged_index_is_told_and_does_not_raise(store: IndexStore, tmp_path: Path) -> None:
-    install(store, tmp_path, "17.4.0", board="# Issue board\n\n" + "text " * 20_000)
+    install(store, tmp_path, version="17.4.0", board="# Issue board\n\n" + "text " * 20_000)
     file = store.path_of(V17_4)
     content = bytearray(file.read_bytes())
     content[8192:] = bytes(len(content) - 8192)

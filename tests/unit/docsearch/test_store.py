@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from docsearch.errors import IndexMissing, IndexUnusable
+from docsearch.errors import IndexMissing
 from docsearch.search import search_docs, search_index
 from docsearch.store import IndexStore, choose_version
 from docsearch.versions import GitLabVersion
-from tests.unit.docsearch.pages import build
+from tests.unit.docsearch.pages import install
 
 
 def versions(*texts: str) -> list[GitLabVersion]:
@@ -37,36 +37,24 @@ def test_the_nearest_version_that_is_not_newer_answers(
 
 def test_a_replaced_index_answers_at_once(tmp_path: Path) -> None:
     store = IndexStore(tmp_path / "store")
-    store.install(build(tmp_path, old="# Issue board"))
+    install(store, tmp_path, old="# Issue board")
     before = search_docs(store, "board").passages[0].path
 
-    store.install(build(tmp_path, new="# Issue board"))
+    install(store, tmp_path, new="# Issue board")
 
     assert (before, search_docs(store, "board").passages[0].path) == ("doc/old.md", "doc/new.md")
 
 
 def test_a_search_that_has_begun_ends_on_the_index_it_began_on(tmp_path: Path) -> None:
     store = IndexStore(tmp_path / "store")
-    store.install(build(tmp_path, old="# Issue board"))
+    install(store, tmp_path, old="# Issue board")
     begun, _ = store.open(None)
 
-    store.install(build(tmp_path, new="# Issue board"))
+    install(store, tmp_path, new="# Issue board")
     store.open(None)
 
     assert search_index(begun, "board").passages[0].path == "doc/old.md"
     store.close()
-
-
-def test_what_is_no_index_is_not_installed(tmp_path: Path) -> None:
-    store = IndexStore(tmp_path / "store")
-    store.install(build(tmp_path, old="# Issue board"))
-    (tmp_path / "bad.sqlite3").write_bytes(b"nonsense")
-
-    with pytest.raises(IndexUnusable):
-        store.install(tmp_path / "bad.sqlite3")
-
-    assert store.installed() == versions("17.4.0")
-    assert search_docs(store, "board").passages
 
 
 def test_other_things_in_the_folder_are_no_indexes(tmp_path: Path) -> None:

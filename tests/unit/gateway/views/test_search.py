@@ -8,7 +8,7 @@ import pytest
 from docsearch.store import IndexStore
 from gateway.docs_search import DocsSearch
 from gateway.handler import GatewayHandler
-from tests.unit.docsearch.pages import build
+from tests.unit.docsearch.pages import install
 from tests.unit.gateway.asgi import Client
 from tests.unit.gateway.parts import ModelServer, runtime, text_answer
 from tests.unit.gateway.signing import headers, mint
@@ -19,7 +19,7 @@ BOARDS = "# Issue boards\n\nCards in lists.\n\n## Create a board\n\nSelect **New
 @pytest.fixture
 def store(tmp_path: Path) -> IndexStore:
     store = IndexStore(tmp_path / "store")
-    store.install(build(tmp_path, boards=BOARDS, runners="# Runners\n\nThey execute jobs.\n"))
+    install(store, tmp_path, boards=BOARDS, runners="# Runners\n\nThey execute jobs.\n")
     return store
 
 

@@ -1,0 +1,45 @@
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from docsearch.errors import DocsIndexError, KeyInvalid
+from docsearch.installing import read_signed
+from docsearch.signing import load_signing_key, public_text
+from docsearch.verifying import verify_index
+from gateway.docs_registry import docs_registry_from_settings, open_registry
+from selfhosted_models.errors import EndpointRefused
+
+NO_REGISTRY = (
+    "No package registry is named. Set DOCS_REGISTRY_URL to a project's packages URL, as in "
+    "https://gitlab.example.com/api/v4/projects/42/packages, and DOCS_REGISTRY_TOKEN."
+)
+
+
+class Command(BaseCommand):
+    requires_system_checks = []
+    help = "Put a documentation index and its manifest into the package registry."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", metavar="FILE", type=Path, help="as build_docs_index wrote it")
+
+    def handle(self, *, file: Path, **_: Any) -> None:
+        try:
+            place = docs_registry_from_settings()
+            own_key = public_text(load_signing_key(settings.DOCS_SIGNING_KEY).public_key())
+        except (KeyInvalid, EndpointRefused) as error:
+            raise CommandError(str(error), returncode=2) from error
+        if place is None:
+            raise CommandError(NO_REGISTRY, returncode=2)
+        try:
+            text, manifest = read_signed(file, place.trusted_keys | {own_key})
+            verify_index(file, manifest)
+            with open_registry(place) as registry:
+                registry.publish(manifest, text, file.read_bytes())
+        except (DocsIndexError, OSError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(
+            f"GitLab {manifest.version}: {manifest.size / 1e6:.1f} MB published. "
+            f"Nodes take it whose DOCS_TRUSTED_KEYS hold {manifest.key}"
+        )
