@@ -39,4 +39,6 @@ def signed(folder: Path, *, version: str = "17.4.0", now: datetime = NOW, **page
 
 def install(store: IndexStore, folder: Path, *, version: str = "17.4.0", **pages: str) -> None:
     """Build an index of `pages` in `folder` and install it."""
-    install_own(store, signed(folder, version=version, **pages), KEY)
+    file = build(folder, version=version, **pages)
+    sign_index(file, GitLabVersion.parse(version), KEY, now=NOW)
+    install_own(store, file, KEY)

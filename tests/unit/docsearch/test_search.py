@@ -141,7 +141,11 @@ def test_what_only_newer_documentation_has_is_said(store: IndexStore, tmp_path: 
     }
     install(store, tmp_path, version="17.4.0", **old)
     install(
-        store, tmp_path, "18.0.0", **old, train="# Merge trains\n\nA merge train merges in turn."
+        store,
+        tmp_path,
+        version="18.0.0",
+        **old,
+        train="# Merge trains\n\nA merge train merges in turn.",
     )
 
     asked_old = search_docs(store, "merge trains", wanted_version=V17_4)
