@@ -1,7 +1,8 @@
 """Installing an index from a file or from the registry: nothing is searched unverified."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ _PART_BYTES = 256 * 1024
 #: Told how many bytes of how many are there.
 OnBytes = Callable[[int, int], None]
 #: Yields an index from the given byte on.
-_Source = Callable[[int], Iterator[bytes]]
+_Source = Callable[[int], Generator[bytes, None, None]]
 
 
 def _untold(_done: int, _of: int) -> None:
@@ -91,7 +92,7 @@ def install_file(
     """
     text, manifest = read_signed(file, trusted)
 
-    def parts(held_bytes: int) -> Iterator[bytes]:
+    def parts(held_bytes: int) -> Generator[bytes, None, None]:
         with file.open("rb") as content:
             content.seek(held_bytes)
             while part := content.read(_PART_BYTES):
@@ -188,7 +189,7 @@ def _install_published(
     allow_downgrade: bool = False,
     on_bytes: OnBytes,
 ) -> Installation:
-    def parts(held_bytes: int) -> Iterator[bytes]:
+    def parts(held_bytes: int) -> Generator[bytes, None, None]:
         return registry.index_parts(manifest, held_bytes)
 
     with store.installing():
@@ -248,13 +249,15 @@ def _receive(received: Path, manifest: Manifest, source: _Source, on_bytes: OnBy
     with received.open("ab") as file:
         held_bytes = file.tell()
         if held_bytes < manifest.size:
-            for part in source(held_bytes):
-                held_bytes += len(part)
-                if held_bytes > manifest.size:
-                    received.unlink()
-                    raise rejected(manifest, f"it is longer than the {manifest.size:,} bytes due")
-                file.write(part)
-                on_bytes(held_bytes, manifest.size)
+            with closing(source(held_bytes)) as parts:  # a connection may be behind it
+                for part in parts:
+                    held_bytes += len(part)
+                    if held_bytes > manifest.size:
+                        received.unlink()
+                        reason = f"it is longer than the {manifest.size:,} bytes due"
+                        raise rejected(manifest, reason)
+                    file.write(part)
+                    on_bytes(held_bytes, manifest.size)
         file.flush()
         os.fsync(file.fileno())
     if held_bytes < manifest.size:

@@ -7,7 +7,7 @@ Source: "GitLab generic packages repository" and "Packages API" of GitLab's docu
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +107,7 @@ class PackageRegistry:
         with self._answer("GET", _path(version, MANIFEST_FILE), {200, 404}) as answer:
             return None if answer.status == 404 else _whole(answer, MAX_MANIFEST_BYTES)
 
-    def index_parts(self, manifest: Manifest, held_bytes: int) -> Iterator[bytes]:
+    def index_parts(self, manifest: Manifest, held_bytes: int) -> Generator[bytes, None, None]:
         """Yield an index from its byte `held_bytes` on."""
         headers = {"Range": f"bytes={held_bytes}-"} if held_bytes else {}
         path = _path(manifest.version, _index_name(manifest))

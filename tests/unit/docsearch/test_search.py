@@ -140,13 +140,8 @@ def test_what_only_newer_documentation_has_is_said(store: IndexStore, tmp_path: 
         "merge": "# Merge requests\n\nThey propose changes.",
     }
     install(store, tmp_path, version="17.4.0", **old)
-    install(
-        store,
-        tmp_path,
-        version="18.0.0",
-        **old,
-        train="# Merge trains\n\nA merge train merges in turn.",
-    )
+    train = "# Merge trains\n\nA merge train merges in turn."
+    install(store, tmp_path, version="18.0.0", **old, train=train)
 
     asked_old = search_docs(store, "merge trains", wanted_version=V17_4)
     asked_new = search_docs(store, "merge trains", wanted_version=V18_0)
