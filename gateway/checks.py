@@ -206,7 +206,11 @@ def _check_docs_registry() -> Iterator[CheckMessage]:
         lambda: signing.load_trusted_keys(settings.DOCS_TRUSTED_KEYS),
     ):
         if problem := _problem(read):
-            yield Error(problem, id="gateway.E017")
+            yield Error(
+                problem,
+                hint="Leave both unset on a single node: a key is made once and kept in DATA_DIR.",
+                id="gateway.E017",
+            )
 
 
 def _check_data_dir_mode() -> Iterator[CheckMessage]:
