@@ -88,6 +88,10 @@ BREAKER_FAILURES = as_count(env.str("BREAKER_FAILURES", default="5"))
 #: Of one client of the REST API, at each worker.
 REST_REQUESTS_PER_MINUTE = as_count(env.str("REST_REQUESTS_PER_MINUTE", default="600"))
 
+# --- Evaluations ----------------------------------------------------------------------------------
+#: Days that models' answers to the cases of a suite are kept; 0: they never are.
+EVALUATION_ANSWER_DAYS = as_count(env.str("EVALUATION_ANSWER_DAYS", default="0"))
+
 # --- Django ---------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS: list[str] = env.list(

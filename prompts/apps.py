@@ -4,6 +4,7 @@ from django.apps import AppConfig
 class PromptsConfig(AppConfig):
     name = "prompts"
     label = "prompts"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Prompts"
 
     def ready(self) -> None:

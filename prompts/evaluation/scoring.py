@@ -1,6 +1,7 @@
 """From an answer to what all rules of its case say of it."""
 
 from prompts.evaluation.scorers import SCORERS
+from prompts.evaluation.scorers.judged import JUDGE
 from prompts.evaluation.suite import Case, Check, GivenAnswer, Outcome
 
 #: Held against every answer, whatever a suite says.
@@ -18,7 +19,8 @@ def score(case: Case, answer: GivenAnswer, *, allows_execution: bool) -> tuple[O
     outcomes = []
     for check in (*ALWAYS, *case.checks):
         scorer = SCORERS[check.scorer]
-        if scorer.executes and not allows_execution:
+        is_barred = scorer.executes and not allows_execution
+        if is_barred or (check.scorer == JUDGE and check.wanted not in answer.judgements):
             outcomes.append(Outcome(check.scorer, is_skipped=True))
         else:
             problem = scorer.judge(answer, case.inputs, check.wanted)

@@ -1,8 +1,11 @@
 """What an acceptance suite is: cases for one feature, and what their answers are judged by."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from feature_config.catalogue import Feature
 
@@ -48,6 +51,13 @@ class Suite:
     bar: float
     cases: tuple[Case, ...]
 
+    @property
+    def digest(self) -> str:
+        """A digest that changes whenever the suite does, with its version or without."""
+        return hashlib.sha256(
+            orjson.dumps(self, default=str, option=orjson.OPT_NON_STR_KEYS)
+        ).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
@@ -57,11 +67,14 @@ class GivenAnswer:
         text: What a caller would get.
         prompt: All the text that was sent to the model, so that an echo of it is known as one.
         latency_s: Seconds to the whole answer.
+        judgements: What a judging model found wrong, "" for nothing, by what it was told to look
+            for; empty where none was asked.
     """
 
     text: str
     prompt: str = ""
     latency_s: float = 0.0
+    judgements: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +83,7 @@ class Outcome:
 
     Attributes:
         problem: What is wrong; "" if it passes.
-        is_skipped: The scorer did not look, because an operator does not allow it to.
+        is_skipped: The scorer did not look: an operator does not allow it to, or nobody judged.
     """
 
     scorer: str
@@ -95,3 +108,9 @@ class CaseResult:
     @property
     def is_passed(self) -> bool:
         return self.answer is not None and not any(outcome.problem for outcome in self.outcomes)
+
+    @property
+    def score(self) -> float:
+        """Share of the checks that the answer passes, 0 to 1; the skipped ones do not count."""
+        looked = [outcome for outcome in self.outcomes if not outcome.is_skipped]
+        return sum(not outcome.problem for outcome in looked) / len(looked) if looked else 0.0

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from prompts.evaluation.suite import CaseResult
-
 #: Of the normal distribution, for 95 %.
 Z_95 = 1.959964
 
@@ -57,10 +55,14 @@ class Comparison:
     regressions: tuple[str, ...]
     gains: tuple[str, ...]
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether the second is worse, by more than chance explains."""
+        return self.interval.high < 0
 
-def verdict_of(results: Sequence[CaseResult], bar: float) -> Verdict:
-    """Return the verdict over a run; a run without results does not pass."""
-    passed, total = sum(result.is_passed for result in results), len(results)
+
+def verdict_of(passed: int, total: int, bar: float) -> Verdict:
+    """Return the verdict over a run of `total` cases; one without any does not pass."""
     is_pass = total > 0 and passed / total >= bar
     return Verdict(passed, total, wilson_interval(passed, total), is_pass)
 

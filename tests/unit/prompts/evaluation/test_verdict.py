@@ -2,7 +2,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prompts.evaluation.suite import CaseResult, GivenAnswer, Outcome
 from prompts.evaluation.verdict import (
     Interval,
     compare,
@@ -10,13 +9,6 @@ from prompts.evaluation.verdict import (
     verdict_of,
     wilson_interval,
 )
-
-
-def results(passed: int, failed: int, silent: int = 0) -> list[CaseResult]:
-    answer = GivenAnswer("x")
-    good = [CaseResult(f"good-{n}", answer, (Outcome("mentions"),)) for n in range(passed)]
-    bad = [CaseResult(f"bad-{n}", answer, (Outcome("mentions", "no"),)) for n in range(failed)]
-    return good + bad + [CaseResult(f"lost-{n}", None, error="timeout") for n in range(silent)]
 
 
 # Computed by hand from Wilson's formula with z = 1.959964.
@@ -55,7 +47,7 @@ def test_more_cases_make_it_narrower() -> None:
 
 @pytest.mark.parametrize(("bar", "is_pass"), [(0.5, True), (0.6, True), (0.61, False)])
 def test_verdict_is_by_the_bar(bar: float, is_pass: bool) -> None:
-    verdict = verdict_of(results(6, 2, 2), bar)
+    verdict = verdict_of(6, 10, bar)
 
     assert (verdict.passed, verdict.total, verdict.share) == (6, 10, 0.6)
     assert verdict.is_pass is is_pass
@@ -63,7 +55,7 @@ def test_verdict_is_by_the_bar(bar: float, is_pass: bool) -> None:
 
 
 def test_run_without_results_does_not_pass() -> None:
-    verdict = verdict_of([], 0)
+    verdict = verdict_of(0, 0, 0)
 
     assert (verdict.is_pass, verdict.share) == (False, 0.0)
 
@@ -88,6 +80,8 @@ def test_clear_difference_has_an_interval_beside_zero() -> None:
 
     assert comparison.difference == pytest.approx(26 / 40)
     assert 0.4 < comparison.interval.low < comparison.difference < comparison.interval.high < 0.9
+    assert not comparison.is_regression
+    assert compare(second, first).is_regression
 
 
 def test_same_answers_differ_in_nothing() -> None:

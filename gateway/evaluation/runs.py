@@ -1,0 +1,292 @@
+"""Runs: planned from what is configured, carried out case by case, and taken up again.
+
+Everything a run needs is in its row. Whoever carries it out holds its lease and says so every
+second, which is also when it learns that it was cancelled.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from contextlib import aclosing, closing, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from feature_config.catalogue import Feature
+from feature_config.errors import FeatureError
+from gateway.evaluation.errors import EvaluationRefused
+from gateway.evaluation.live import LiveModel, find_candidate, find_judge, open_fleet
+from gateway.gates import Candidate
+from gateway.runtime import RuntimeSettings, runtime_settings
+from gateway.snapshot import ServingSnapshot, build_snapshot, read_configuration
+from prompts.errors import PromptError
+from prompts.evaluation.loader import load_suites, shipped_suites
+from prompts.evaluation.runner import run_suite
+from prompts.evaluation.suite import CaseResult, Suite
+from prompts.loader import shipped_prompts
+from prompts.models import MAX_ATTEMPTS, EvaluationResult, EvaluationRun, RunState
+from selfhosted_models.models import ModelDeployment
+from selfhosted_models.secrets import SecretBox
+
+log = structlog.get_logger(__name__)
+
+#: How often a run that waits for answers renews its lease and looks whether it was cancelled.
+BEAT_S = 1.0
+
+
+def current_snapshot() -> ServingSnapshot:
+    """Return what is configured now; reads the database."""
+    box = SecretBox(settings.ENCRYPTION_KEYS)
+    return build_snapshot(read_configuration(), shipped_prompts().registry, box)
+
+
+def suite_for(feature: Feature, path: str = "") -> Suite:
+    """Return our suite of a feature, or that in the file at `path`.
+
+    Raises:
+        EvaluationRefused: The file is broken, or for another feature.
+    """
+    loaded = load_suites([Path(path)], shipped_prompts().registry) if path else shipped_suites()
+    if path and loaded.problems:
+        raise EvaluationRefused("\n".join(map(str, loaded.problems)))
+    for suite in loaded.suites:
+        if suite.feature == feature:
+            return suite
+    raise EvaluationRefused(f"{path or 'The product'} holds no suite for {feature}.")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """What is to be evaluated, and how.
+
+    Attributes:
+        feature: Whose suite is asked.
+        deployment: Name of whom it is asked; empty: of the one assigned first.
+        prompt_version: Constraint on the prompt, in place of the admin's.
+        suite_path: File of a suite of the site's own; empty: ours.
+        judge: Name of the deployment that judges; empty: `judge` checks are skipped.
+        runs_code: Whether scorers may run what the model wrote.
+    """
+
+    feature: Feature
+    deployment: str = ""
+    prompt_version: str = ""
+    suite_path: str = ""
+    judge: str = ""
+    runs_code: bool = False
+
+
+def plan_run(
+    snapshot: ServingSnapshot,
+    request: EvaluationRequest,
+    *,
+    started_by: str,
+    batch: UUID,
+    is_background: bool = False,
+) -> EvaluationRun:
+    """Store a run that is to be carried out.
+
+    Args:
+        snapshot: What is configured.
+        request: What is wanted.
+        started_by: Who wants it, for people.
+        batch: The same for runs that are asked for together.
+        is_background: Whether a worker carries it out, not whoever asks.
+
+    Raises:
+        FeatureError, PromptError: Nothing can answer, or there is no such prompt.
+        EvaluationRefused: There is no such suite.
+    """
+    candidate = find_candidate(
+        snapshot, request.feature, request.deployment, request.prompt_version
+    )
+    if request.judge:
+        find_judge(snapshot, request.judge)
+    suite = suite_for(request.feature, request.suite_path)
+    return EvaluationRun.objects.create(
+        batch=batch,
+        feature=request.feature,
+        deployment=ModelDeployment.objects.get(name=candidate.serving.deployment),
+        suite=suite.name,
+        suite_path=request.suite_path,
+        suite_version=suite.version,
+        suite_digest=suite.digest,
+        bar=suite.bar,
+        prompt_variant=candidate.prompt.variant,
+        prompt_version=candidate.prompt.version,
+        prompt_digest=candidate.prompt.digest,
+        judge=request.judge,
+        runs_code=request.runs_code,
+        total_cases=len(suite.cases),
+        started_by=started_by,
+        is_background=is_background,
+    )
+
+
+def carry_out(
+    run_id: int,
+    on_progress: Callable[[EvaluationRun], None] = lambda _: None,
+    options: RuntimeSettings | None = None,
+) -> None:
+    """Ask what is left of a run; nothing if it is over, or somebody else carries it out.
+
+    Args:
+        run_id: Of an `EvaluationRun`.
+        on_progress: Told after each case.
+        options: Of the gateway; by default, of the settings.
+    """
+    run = EvaluationRun.objects.select_related("deployment").filter(pk=run_id).first()
+    if run is None or not run.take_up(holder=secrets.token_hex(16)):
+        return
+    if run.attempts > MAX_ATTEMPTS:
+        run.finish(RunState.FAILED, "Its workers died again and again: see their logs.")
+        return
+    try:
+        _ask_what_is_left(run, on_progress, options or runtime_settings())
+    except (FeatureError, PromptError, EvaluationRefused) as error:
+        run.finish(RunState.FAILED, error.safe_message)
+    except Exception as error:  # a bug: the run must not stay open for it
+        with suppress(DatabaseError):
+            run.finish(RunState.FAILED, f"An error of ours, {type(error).__name__}: see the log.")
+        raise
+    log.info(
+        "evaluation.ended",
+        run=run.pk,
+        feature=run.feature,
+        deployment=run.deployment.name,
+        state=run.state,
+        reason=run.reason,
+        done_cases=run.done_cases,
+        passed_cases=run.passed_cases,
+        total_cases=run.total_cases,
+    )
+
+
+def sweep() -> None:
+    """Carry out what a worker that died, or a broker that forgot, has left undone."""
+    for run_id in EvaluationRun.objects.abandoned().values_list("pk", flat=True):
+        carry_out(run_id)
+
+
+def forget_answers() -> None:
+    """Delete the answers that were kept long enough."""
+    before = timezone.now() - timedelta(days=settings.EVALUATION_ANSWER_DAYS)
+    old = EvaluationResult.objects.filter(created_at__lt=before).exclude(answer="")
+    log.info("evaluation.answers_deleted", answers=old.update(answer=""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a run asks, read again from its row: it may be days old."""
+
+    suite: Suite
+    candidate: Candidate
+    judging: Candidate | None
+
+
+def _plan_of(run: EvaluationRun) -> _Plan:
+    """Return what `run` asks.
+
+    Raises:
+        FeatureError: The deployment cannot answer any more.
+        EvaluationRefused: Suite or prompt changed: results would be of two different questions.
+    """
+    snapshot, feature = current_snapshot(), Feature(run.feature)
+    suite = suite_for(feature, run.suite_path)
+    name = run.deployment.name
+    candidate = find_candidate(snapshot, feature, name, run.prompt_version)
+    if (suite.digest, candidate.prompt.digest) != (run.suite_digest, run.prompt_digest):
+        changed = "suite" if suite.digest != run.suite_digest else "prompt"
+        raise EvaluationRefused(f"The {changed} changed since the run began: start a new one.")
+    return _Plan(suite, candidate, find_judge(snapshot, run.judge) if run.judge else None)
+
+
+def _ask_what_is_left(
+    run: EvaluationRun, on_progress: Callable[[EvaluationRun], None], options: RuntimeSettings
+) -> None:
+    plan = _plan_of(run)
+    done = set(run.results.values_list("case_id", flat=True))
+    keeps_answer = settings.EVALUATION_ANSWER_DAYS > 0
+    with closing(_results(plan, done, options, runs_code=run.runs_code)) as results:
+        for result in results:
+            if result is not None:
+                run.record(result, keeps_answer=keeps_answer)
+                on_progress(run)
+            elif not run.renew_lease():
+                break
+    if run.done_cases < run.total_cases:  # it was cancelled, or is another's by now
+        run.refresh_from_db()
+    elif run.results.filter(error="").exists():
+        run.finish(RunState.FINISHED)
+    else:
+        codes = sorted(set(run.results.values_list("error", flat=True)))
+        run.finish(RunState.FAILED, f"No case got an answer: {', '.join(codes)}.")
+
+
+def _results(
+    plan: _Plan, done: Collection[str], options: RuntimeSettings, *, runs_code: bool
+) -> Generator[CaseResult | None, None, None]:
+    """Yield each result as soon as it is there, and None every second without one.
+
+    The event loop stands still while the caller holds a result, so that the caller may block: for
+    the few milliseconds that a row takes.
+    """
+    with asyncio.Runner() as runner:
+        answers = _answers(plan, done, options, runs_code=runs_code)
+        upcoming: asyncio.Task[CaseResult | None] | None = None
+        try:
+            while True:
+                if upcoming is None:
+                    upcoming = runner.get_loop().create_task(_next_of(answers))
+                runner.run(_wait_for(upcoming))
+                if not upcoming.done():
+                    yield None
+                elif (result := upcoming.result()) is None:
+                    return
+                else:
+                    upcoming = None
+                    yield result
+        finally:
+            runner.run(_close(answers, upcoming))
+
+
+async def _answers(
+    plan: _Plan, done: Collection[str], options: RuntimeSettings, *, runs_code: bool
+) -> AsyncGenerator[CaseResult, None]:
+    judged_by = (plan.judging.serving,) if plan.judging else ()
+    async with open_fleet(options, (plan.candidate.serving, *judged_by)) as fleet:
+        model = LiveModel(fleet, plan.suite.feature, plan.candidate, plan.judging)
+        results = run_suite(
+            plan.suite,
+            model.ask,
+            judge=model.judge if plan.judging else None,
+            concurrency=model.concurrency,
+            done=done,
+            allows_execution=runs_code,
+        )
+        async with aclosing(results):
+            async for result in results:
+                yield result
+
+
+async def _next_of(answers: AsyncGenerator[CaseResult, None]) -> CaseResult | None:
+    return await anext(answers, None)
+
+
+async def _wait_for(upcoming: asyncio.Task[CaseResult | None]) -> None:
+    await asyncio.wait({upcoming}, timeout=BEAT_S)
+
+
+async def _close(
+    answers: AsyncGenerator[CaseResult, None], upcoming: asyncio.Task[CaseResult | None] | None
+) -> None:
+    if upcoming is not None:
+        upcoming.cancel()
+        await asyncio.wait({upcoming})
+    await answers.aclose()

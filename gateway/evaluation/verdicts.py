@@ -1,0 +1,92 @@
+"""What finished runs say: of each cell of the matrix, and of one run beside another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import F, OuterRef, Subquery, Window
+from django.db.models.functions import RowNumber
+
+from feature_config.catalogue import Feature
+from feature_config.models import FeatureSetting
+from prompts.errors import PromptError
+from prompts.evaluation.verdict import Comparison, Verdict, compare
+from prompts.models import EvaluationRun, RunState
+from prompts.registry import PromptRegistry, variants_for
+from selfhosted_models.families import ModelFamily
+
+
+@dataclass(frozen=True, slots=True)
+class CellVerdict:
+    """What the newest run says of a deployment that answers a feature.
+
+    Attributes:
+        run: When it was, with which suite and prompt; its deployment is loaded.
+        is_expired: Prompt or model server are others than those that were evaluated.
+    """
+
+    run: EvaluationRun
+    verdict: Verdict
+    is_expired: bool
+
+
+def latest_verdicts(
+    registry: PromptRegistry, fingerprints: Mapping[UUID, str] | None = None
+) -> dict[tuple[Feature, UUID], CellVerdict]:
+    """Return a verdict for each feature and deployment that was evaluated; one query.
+
+    A run of the prompt that is in use wins over a newer one of another version.
+
+    Args:
+        registry: The prompts that are in use.
+        fingerprints: Digest of each deployment's model servers as they are now, by its id; one that
+            is not there, or was not known to the run, is not compared.
+    """
+    newest = Window(
+        RowNumber(),
+        partition_by=[F("feature"), F("deployment_id"), F("prompt_digest")],
+        order_by=F("finished_at").desc(),
+    )
+    pin = FeatureSetting.objects.filter(pk=OuterRef("feature")).values("prompt_version")
+    runs = (
+        EvaluationRun.objects.filter(state=RunState.FINISHED)
+        .select_related("deployment")
+        .annotate(recency=newest, pinned_version=Subquery(pin))
+        .filter(recency=1)
+        .order_by("-finished_at")
+    )
+    verdicts: dict[tuple[Feature, UUID], CellVerdict] = {}
+    for run in runs:
+        if (verdict := run.verdict) is None:
+            continue
+        key = (Feature(run.feature), run.deployment_id)
+        pin_now = run.pinned_version or ""  # type: ignore[attr-defined]  # an annotation
+        server = fingerprints.get(run.deployment_id, "") if fingerprints else ""
+        is_expired = not _is_in_use(run, pin_now, registry) or _differ(
+            run.fingerprint_digest, server
+        )
+        if key not in verdicts or (verdicts[key].is_expired and not is_expired):
+            verdicts[key] = CellVerdict(run, verdict, is_expired)
+    return verdicts
+
+
+def _is_in_use(run: EvaluationRun, pin: str, registry: PromptRegistry) -> bool:
+    """Tell whether the prompt of `run` is the one a request would get now."""
+    variants = variants_for(ModelFamily(run.deployment.family), None)
+    try:
+        return registry.find(run.feature, variants, None, pin).digest == run.prompt_digest
+    except PromptError:
+        return False
+
+
+def _differ(then: str, now: str) -> bool:
+    """Tell whether two fingerprints are of different servers; one that is not known tells no."""
+    return bool(then and now) and then != now
+
+
+def comparison_with_previous(run: EvaluationRun) -> tuple[EvaluationRun, Comparison] | None:
+    """Return the last run that asked the same, and what changed since; None for a first one."""
+    before = run.previous()
+    if before is None:
+        return None
+    return before, compare(before.passes_by_case(), run.passes_by_case())
