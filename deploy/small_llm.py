@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 MODEL_NAME = "smollm2-135m-instruct"
-# Two requests generate side by side; a third waits in llama.cpp's queue, as with a real server.
+# So many generate side by side; one more waits in llama.cpp's queue, as with a real server.
 PARALLEL_REQUESTS = 2
+MOST_PARALLEL_REQUESTS = 16
 # llama.cpp gains nothing from more threads on a model this small.
 MOST_THREADS = 2
 # SmolLM2 was trained on contexts of 8192 tokens.
@@ -50,12 +51,15 @@ def weights_path() -> Path:
     return next(path for folder in folders for path in Path(folder).glob("*.gguf"))
 
 
-def start_server(*, port: int, context_tokens: int) -> Any:
+def start_server(
+    *, port: int, context_tokens: int, parallel_requests: int = PARALLEL_REQUESTS
+) -> Any:
     """Start llama.cpp's server in threads of this process and return it once it answers.
 
     Args:
         port: TCP port on 127.0.0.1; 0 takes a free one.
         context_tokens: Most tokens of one request, prompt and answer together.
+        parallel_requests: How many are answered at a time.
 
     Raises:
         RuntimeError: llama.cpp did not start and does not say why; a taken port is the usual case.
@@ -68,8 +72,8 @@ def start_server(*, port: int, context_tokens: int) -> Any:
     params.model_alias = {MODEL_NAME}
     params.hostnames = ["127.0.0.1"]
     params.port = port
-    params.n_parallel = PARALLEL_REQUESTS
-    params.n_ctx = context_tokens * PARALLEL_REQUESTS  # llama.cpp divides it among the requests
+    params.n_parallel = parallel_requests
+    params.n_ctx = context_tokens * parallel_requests  # llama.cpp divides it among the requests
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = 0  # by default it keeps up to 8 GiB of old prompts in memory
@@ -89,11 +93,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=4096,
         help=f"most tokens of one request, at most {MOST_CONTEXT_TOKENS} (default: %(default)s)",
     )
+    parser.add_argument(
+        "--parallel",
+        type=int,
+        default=PARALLEL_REQUESTS,
+        help=f"requests at a time, at most {MOST_PARALLEL_REQUESTS} (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     if not 0 <= options.port <= 65535:
         parser.error("--port must be 0 to 65535")
     if not 256 <= options.context_tokens <= MOST_CONTEXT_TOKENS:
         parser.error(f"--context-tokens must be 256 to {MOST_CONTEXT_TOKENS}")
+    if not 1 <= options.parallel <= MOST_PARALLEL_REQUESTS:
+        parser.error(f"--parallel must be 1 to {MOST_PARALLEL_REQUESTS}")
     return options
 
 
@@ -108,7 +120,11 @@ def main() -> int:
     stop_signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     try:
-        server = start_server(port=options.port, context_tokens=options.context_tokens)
+        server = start_server(
+            port=options.port,
+            context_tokens=options.context_tokens,
+            parallel_requests=options.parallel,
+        )
     except RuntimeError as error:
         print(f"llama.cpp did not start (is port {options.port} taken?): {error}", file=sys.stderr)
         return EXIT_FAILED

@@ -16,6 +16,7 @@ _django = get_asgi_application()
 from django.conf import settings  # noqa: E402
 
 from gateway import metrics  # noqa: E402
+from gateway.background import local_schedule  # noqa: E402
 from gateway.bodies import (  # noqa: E402
     ClientLeft,
     Message,
@@ -99,7 +100,9 @@ class Application:
 
     def __init__(self, start: Any = None) -> None:
         self.listens_on: list[tuple[str, int]] = []
-        self._start = start or (lambda: Runtime.start(runtime_settings(), self.listens_on))
+        self._start = start or (
+            lambda: Runtime.start(runtime_settings(), self.listens_on, local_schedule())
+        )
         self._runtime: Runtime | None = None
         self._gateway: GatewayHandler | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -144,6 +144,7 @@ def _check_limits() -> Iterator[CheckMessage]:
         "QUEUE_SIZE": 0,
         "BREAKER_FAILURES": 0,
         "REST_REQUESTS_PER_MINUTE": 0,
+        "EVALUATION_ANSWER_DAYS": 0,
     }
     for name, low in least.items():
         if getattr(settings, name) < low:

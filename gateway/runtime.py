@@ -39,7 +39,7 @@ from gateway.trusted_keys import (
     issuer_sources,
     load_own_keys,
 )
-from gateway.upkeep import keep_running
+from gateway.upkeep import Step, keep_running
 from prompts.loader import shipped_prompts
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.outbound import OutboundDoor
@@ -152,12 +152,18 @@ class Runtime:
     )
 
     @classmethod
-    async def start(cls, options: RuntimeSettings, listens_on: Iterable[Place] = ()) -> "Runtime":
+    async def start(
+        cls,
+        options: RuntimeSettings,
+        listens_on: Iterable[Place] = (),
+        further_upkeep: Iterable[tuple[str, Step]] = (),
+    ) -> "Runtime":
         """Return a runtime that serves, with the configuration read once if that is possible.
 
         Args:
             options: What the settings say.
             listens_on: Address and port of each socket of this worker.
+            further_upkeep: Name and step of what else goes on while it lives.
         """
         own = named_places((options.database_url, options.redis_url))
         policy = options.url_policy.sparing(await resolve_places([*own, *listens_on]))
@@ -203,6 +209,8 @@ class Runtime:
         for upkeep in (trust.issuer_keys, trust.deny_list):
             runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
+        for name, step in further_upkeep:
+            runtime._tasks.append(asyncio.create_task(keep_running(name, step)))
         return runtime
 
     def require_not_draining(self) -> None:

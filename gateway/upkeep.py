@@ -7,11 +7,14 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+#: Returns how many seconds to wait before the next.
+Step = Callable[[], Awaitable[float]]
+
 RETRY_AFTER_S = 5.0
 
 
-async def keep_running(name: str, step: Callable[[], Awaitable[float]]) -> None:
-    """Take `step` again and again; it returns how many seconds to wait before the next.
+async def keep_running(name: str, step: Step) -> None:
+    """Take `step` again and again.
 
     A step that fails in a way nobody foresaw is logged, and is not the end: a worker that serves
     from an old configuration without a word would be worse.

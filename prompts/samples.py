@@ -21,6 +21,7 @@ SAMPLES: dict[str, Any] = {
             "observation": "due in May",
         },
     ],
+    "answer": "A runner runs jobs.",
     "candidates": [
         {"username": "dana", "commits": 12, "reviews": 4, "files": ["geo.py", "map.py"]},
         {"username": "kim", "commits": 3, "reviews": 40, "last_active": None},
@@ -29,6 +30,7 @@ SAMPLES: dict[str, Any] = {
     "commits": ["Use a better PI", "Test it"],
     "content": "The login page takes ten seconds to load.",
     "context": "PI = 3",
+    "criterion": "says what a runner is",
     "diff": DIFF,
     "draft_notes_content": "Please name this constant.",
     "extracted_diff": DIFF,

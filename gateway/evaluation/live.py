@@ -14,11 +14,12 @@ from typing import Any
 
 import orjson
 
-from feature_config.catalogue import FEATURES, Feature
+from feature_config.catalogue import FEATURES, Feature, support_level
 from feature_config.errors import DeploymentMissing
 from feature_config.resolution import FeatureRoute
 from gateway.answers import Question
 from gateway.auth import Caller
+from gateway.evaluation.errors import EvaluationRefused
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
 from gateway.model_metadata import ModelMetadataPolicy
@@ -31,13 +32,14 @@ from gateway.routing.line import Lane
 from gateway.runtime import RuntimeSettings
 from gateway.snapshot import ServingSnapshot
 from gateway.upkeep import keep_running
-from prompts.errors import OutputInvalid
+from prompts.errors import PromptError
 from prompts.evaluation.runner import Reply
 from prompts.evaluation.scorers.judged import JUDGE
 from prompts.evaluation.suite import Case
 from prompts.registry import variants_for
 from prompts.render import RenderedPrompt, render
 from selfhosted_models.errors import DeploymentError
+from selfhosted_models.families import FAMILIES
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.serving import ServingConfig
 
@@ -61,11 +63,16 @@ def find_candidate(
         prompt_version: Constraint in place of the admin's.
 
     Raises:
+        EvaluationRefused: The feature is not supported on the model family of `deployment`.
         FeatureError: Nothing can answer it.
         PromptError: The prompt does not exist in this version.
     """
     route = snapshot.routes[feature]
     if deployment:
+        serving = snapshot.deployments.get(deployment)
+        if serving and not support_level(feature, serving.family).is_selectable:
+            family = FAMILIES[serving.family].title
+            raise EvaluationRefused(f"{FEATURES[feature].title} is not supported on {family}.")
         route = FeatureRoute(feature, (deployment,), prompt_version=route.prompt_version)
     if prompt_version:
         route = replace(route, prompt_version=prompt_version)
@@ -101,7 +108,9 @@ async def open_fleet(
     """Yield the model servers, within the URL policy and, with Redis, within leased slots."""
     own = await resolve_places(named_places((options.database_url, options.redis_url)))
     door = OutboundDoor(options.url_policy.sparing(own))
-    fleet = Fleet(door, options.limits, is_leasing=bool(options.redis_url))
+    # No circuits: a case that another one's failure kept from being asked would tell nothing.
+    limits = replace(options.limits, breaker_failures=0)
+    fleet = Fleet(door, limits, is_leasing=bool(options.redis_url))
     fleet.take_over(servings)
     try:
         if not options.redis_url:
@@ -162,7 +171,7 @@ class LiveModel:
                 }
                 try:
                     text, _, _ = await self._answer(self.judging, inputs)
-                except (DeploymentError, OutputInvalid):
+                except (DeploymentError, PromptError):
                     continue
                 verdict = orjson.loads(text)
                 found[check.wanted] = "" if verdict["is_met"] else verdict["reason"]

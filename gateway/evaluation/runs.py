@@ -101,7 +101,7 @@ def plan_run(
 
     Raises:
         FeatureError, PromptError: Nothing can answer, or there is no such prompt.
-        EvaluationRefused: There is no such suite.
+        EvaluationRefused: There is no such suite, or the feature is not supported on the model.
     """
     candidate = find_candidate(
         snapshot, request.feature, request.deployment, request.prompt_version

@@ -91,6 +91,7 @@ class Command(BaseCommand):
     def _planned(self, options: dict[str, Any]) -> list[EvaluationRun]:
         """Store all runs that are asked for; nothing if one of them cannot be."""
         snapshot, batch = current_snapshot(), uuid4()
+        _require_deployments(options, snapshot)
         features, is_chosen = _features(options)
         runs = []
         with transaction.atomic():
@@ -188,6 +189,20 @@ def _features(options: dict[str, Any]) -> tuple[list[Feature], bool]:
             f"{suite} is a suite of {feature}, not of {name}.", returncode=EXIT_MISUSED
         )
     return [feature], True
+
+
+def _require_deployments(options: dict[str, Any], snapshot: ServingSnapshot) -> None:
+    """Pass if every deployment that is named is there; the names of a comparison are so, or not."""
+    named = [options["deployment"], options["judge"]]
+    if any(name in snapshot.deployments for name in options["compare"] or ()):
+        named += options["compare"]
+    for name in filter(None, named):
+        if name not in snapshot.deployments:
+            known = ", ".join(snapshot.deployments) or "none"
+            raise CommandError(
+                f"There is no active deployment '{name}'. There is: {known}.",
+                returncode=EXIT_MISUSED,
+            )
 
 
 def _requests(

@@ -142,6 +142,7 @@ ANSWERS: dict[str, Any] = {
         "labels": [],
         "language": "en",
     },
+    "evaluation_judge": {"reason": "It says so.", "is_met": True},
     "measure_comment_temperature": {"rating": 2, "issues": ["\u201cfool\u201d: leave it out"]},
     **dict.fromkeys(
         ("issue_reader", "epic_reader", "merge_request_reader", "commit_reader", "build_reader"),

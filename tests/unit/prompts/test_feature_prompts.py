@@ -36,6 +36,7 @@ OUTPUTS = {
     "build_reader": Output.JSON,
     "categorize_question": Output.JSON,
     "measure_comment_temperature": Output.JSON,
+    "evaluation_judge": Output.JSON,
 }
 READER_KEYS = ["ResourceIdentifierType", "ResourceIdentifier"]
 #: The keys of the object that is shown to the model.
@@ -49,6 +50,7 @@ SCHEMAS = {
     "build_reader": READER_KEYS,
     "categorize_question": ["category", "detailed_category", "labels", "language"],
     "measure_comment_temperature": ["rating", "issues"],
+    "evaluation_judge": ["reason", "is_met"],
 }
 #: What the user asks, or has selected to be rewritten: never cut.
 NEVER_CUT = {

@@ -163,3 +163,66 @@ async def test_time_of_an_answer_is_judged() -> None:
     assert found["a"].answer is not None
     assert found["a"].answer.latency_s == 6
     assert not found["a"].is_passed
+
+
+async def test_waiting_for_a_turn_is_not_the_models_time() -> None:
+    async def ask(case: Case) -> Reply:
+        return Reply(GOOD, "", waited_s=4)
+
+    clock = iter([0.0, 6.0])
+
+    found = await results(suite("a"), ask, now=lambda: next(clock))
+
+    assert found["a"].answer is not None
+    assert found["a"].answer.latency_s == 2
+    assert found["a"].is_passed
+
+
+JUDGED = Case("a", {"prompt": "undo"}, (*CHECKS, Check("judge", "is right")))
+
+
+@pytest.mark.parametrize(
+    ("found", "is_passed", "is_skipped"),
+    [
+        ({"is right": ""}, True, False),
+        ({"is right": "It is wrong."}, False, False),
+        ({}, True, True),
+    ],
+)
+async def test_model_judges_where_it_could(
+    found: dict[str, str], is_passed: bool, is_skipped: bool
+) -> None:
+    async def judge(case: Case, answer: str) -> dict[str, str]:
+        assert answer == GOOD
+        return found
+
+    asked = Suite("own", "1.0.0", Feature.GIT_SUGGESTIONS, 0.5, (JUDGED,))
+
+    (result,) = [item async for item in run_suite(asked, says(GOOD), judge=judge)]
+
+    assert result.is_passed is is_passed
+    assert result.outcomes[-1].is_skipped is is_skipped
+
+
+async def test_nobody_judges_unless_asked_to() -> None:
+    asked = Suite("own", "1.0.0", Feature.GIT_SUGGESTIONS, 0.5, (JUDGED,))
+
+    (result,) = [item async for item in run_suite(asked, says(GOOD))]
+
+    assert result.is_passed
+    assert result.outcomes[-1].is_skipped
+
+
+async def test_score_is_the_share_of_the_checks_that_were_looked_at() -> None:
+    asked = Suite("own", "1.0.0", Feature.GIT_SUGGESTIONS, 0.5, (JUDGED,))
+
+    (good,) = [item async for item in run_suite(asked, says(GOOD))]
+    (bad,) = [item async for item in run_suite(asked, says("no idea"))]
+
+    assert (good.score, bad.score) == (1.0, 0.75)
+    assert CaseResult("a", None, error="upstream_timeout").score == 0.0
+
+
+def test_digest_of_a_suite_tells_its_cases() -> None:
+    assert suite("a").digest == suite("a").digest
+    assert suite("a").digest != suite("b").digest

@@ -27,6 +27,10 @@ def late(latency_s: float) -> GivenAnswer:
     return GivenAnswer("x", latency_s=latency_s)
 
 
+def judged(problem: str) -> GivenAnswer:
+    return GivenAnswer("x", judgements={"is polite": problem})
+
+
 TABLE: dict[str, list[Row]] = {
     "is_not_empty": [Row(True, "x", ["", " \n\t"])],
     "is_no_echo": [
@@ -66,6 +70,7 @@ TABLE: dict[str, list[Row]] = {
     ],
     "cites": [Row(["doc/ci/index.md"], "See doc/ci/index.md.", ["See doc/ci/yaml.md.", "See it."])],
     "refuses": [Row(True, "I can\u2019t see it.", ["It was dana.", "It is not hard."])],
+    "judge": [Row("is polite", judged(""), [judged("It swears.")])],
     "answers_within_s": [Row(5, late(5), [late(5.1)])],
     "parses": [
         Row("python", PYTHON, ["def area(w, h:\n", ""]),
