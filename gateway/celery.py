@@ -37,6 +37,9 @@ app.conf.update(
     broker_transport_options={
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
         "socket_connect_timeout": _BROKER_TIMEOUT_S,
+        # Whoever asks for a task must not wait for a broker that is away: the sweep finds the run.
+        "max_retries": 1,
+        "interval_start": 0,
     },
     worker_hijack_root_logger=False,  # its records go where ours go (gateway/logs.py)
     beat_schedule_filename=str(settings.DATA_DIR / "celerybeat-schedule"),

@@ -138,7 +138,7 @@ def carry_out(
 
     Args:
         run_id: Of an `EvaluationRun`.
-        on_progress: Told after each case.
+        on_progress: Told after each case, and every second; may raise KeyboardInterrupt.
         options: Of the gateway; by default, of the settings.
     """
     run = EvaluationRun.objects.select_related("deployment").filter(pk=run_id).first()
@@ -217,9 +217,9 @@ def _ask_what_is_left(
         for result in results:
             if result is not None:
                 run.record(result, keeps_answer=keeps_answer)
-                on_progress(run)
             elif not run.renew_lease():
                 break
+            on_progress(run)
     if run.done_cases < run.total_cases:  # it was cancelled, or is another's by now
         run.refresh_from_db()
     elif run.results.filter(error="").exists():

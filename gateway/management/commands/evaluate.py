@@ -1,8 +1,12 @@
 import argparse
 import math
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -65,8 +69,9 @@ class Command(BaseCommand):
             return
         runs = _resumed(options) if options["resume"] is not None else self._planned(options)
         try:
-            for run in runs:
-                carry_out(run.pk, self._show_progress)
+            with _interruptible() as interrupted:
+                for run in runs:
+                    carry_out(run.pk, partial(self._show_progress, interrupted))
         except KeyboardInterrupt:
             EvaluationRun.objects.filter(batch=runs[0].batch).cancel()
             raise CommandError(
@@ -113,7 +118,9 @@ class Command(BaseCommand):
             )
         return runs
 
-    def _show_progress(self, run: EvaluationRun) -> None:
+    def _show_progress(self, interrupted: threading.Event, run: EvaluationRun) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
         if sys.stderr.isatty():
             sys.stderr.write(
                 f"\r\x1b[K{run.feature} on {run.deployment.name}: {run.done_cases} of "
@@ -144,6 +151,25 @@ class Command(BaseCommand):
             under := [run.feature for run in runs if run.verdict and run.verdict.share < least]
         ):
             raise CommandError(f"Under {least:g}: {', '.join(under)}.")
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Yield what the first Ctrl-C sets; a second one interrupts at once.
+
+    Python's own KeyboardInterrupt would come wherever we are, also while a result is stored.
+    """
+    interrupted = threading.Event()
+
+    def note(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _share(text: str) -> float:

@@ -45,6 +45,14 @@ def plan(
     )
 
 
+def cancel(run: EvaluationRun) -> None:
+    EvaluationRun.objects.filter(pk=run.pk).cancel()
+
+
+def take_over(run: EvaluationRun) -> None:
+    EvaluationRun.objects.filter(pk=run.pk).update(lease_holder="another")
+
+
 def carried_out(run: EvaluationRun) -> EvaluationRun:
     carry_out(run.pk)
     run.refresh_from_db()
@@ -168,7 +176,7 @@ def test_cancelled_run_stops_and_is_resumed_without_asking_again(
     model_server.answer_with(GOOD)
     run = plan(suite_path)
 
-    carry_out(run.pk, lambda seen: EvaluationRun.objects.filter(pk=seen.pk).cancel() and None)
+    carry_out(run.pk, cancel)
     run.refresh_from_db()
     assert (run.state, run.done_cases, run.verdict) == (RunState.CANCELLED, 1, None)
 
@@ -240,7 +248,7 @@ def test_worker_that_lost_its_lease_stores_nothing_more(
 ) -> None:
     run = plan(suite_path)
 
-    carry_out(run.pk, lambda seen: EvaluationRun.objects.update(lease_holder="other") and None)
+    carry_out(run.pk, take_over)
 
     run.refresh_from_db()
     assert (run.state, run.results.count()) == (RunState.RUNNING, 1)
