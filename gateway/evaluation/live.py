@@ -110,7 +110,12 @@ async def open_fleet(
     door = OutboundDoor(options.url_policy.sparing(own))
     # No circuits: a case that another one's failure kept from being asked would tell nothing.
     limits = replace(options.limits, breaker_failures=0)
-    fleet = Fleet(door, limits, is_leasing=bool(options.redis_url))
+    fleet = Fleet(
+        door,
+        limits,
+        asks_for_streams=not options.disable_streaming,
+        is_leasing=bool(options.redis_url),
+    )
     fleet.take_over(servings)
     try:
         if not options.redis_url:

@@ -20,11 +20,12 @@ from django.utils import timezone
 
 from feature_config.catalogue import Feature
 from feature_config.errors import FeatureError
+from gateway.configuration.stored import read_configuration
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.evaluation.live import LiveModel, find_candidate, find_judge, open_fleet
 from gateway.gates import Candidate
 from gateway.runtime import RuntimeSettings, runtime_settings
-from gateway.snapshot import ServingSnapshot, build_snapshot, read_configuration
+from gateway.snapshot import ServingSnapshot, build_snapshot
 from prompts.errors import PromptError
 from prompts.evaluation.loader import load_suites, shipped_suites
 from prompts.evaluation.runner import run_suite

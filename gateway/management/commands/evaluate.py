@@ -251,7 +251,9 @@ def _requests(
 
 
 def _batch_of(run: EvaluationRun) -> list[EvaluationRun]:
-    return list(EvaluationRun.objects.filter(batch=run.batch).order_by("pk"))
+    return list(
+        EvaluationRun.objects.filter(batch=run.batch).select_related("deployment").order_by("pk")
+    )
 
 
 def _resumed(options: dict[str, Any]) -> list[EvaluationRun]:
