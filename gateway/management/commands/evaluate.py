@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from feature_config.catalogue import Feature
 from feature_config.errors import FeatureError
@@ -67,7 +67,12 @@ class Command(BaseCommand):
         if options["list"]:
             self._list(options["suite"], as_json=options["json"])
             return
-        runs = _resumed(options) if options["resume"] is not None else self._planned(options)
+        try:
+            runs = _resumed(options) if options["resume"] is not None else self._planned(options)
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database cannot be used: {error}. Is `manage.py migrate` done?"
+            ) from error
         try:
             with _interruptible() as interrupted:
                 for run in runs:
@@ -95,9 +100,9 @@ class Command(BaseCommand):
 
     def _planned(self, options: dict[str, Any]) -> list[EvaluationRun]:
         """Store all runs that are asked for; nothing if one of them cannot be."""
+        features, is_chosen = _features(options)
         snapshot, batch = current_snapshot(), uuid4()
         _require_deployments(options, snapshot)
-        features, is_chosen = _features(options)
         runs = []
         with transaction.atomic():
             for feature in features:
