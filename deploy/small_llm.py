@@ -52,7 +52,11 @@ def weights_path() -> Path:
 
 
 def start_server(
-    *, port: int, context_tokens: int, parallel_requests: int = PARALLEL_REQUESTS
+    *,
+    port: int,
+    context_tokens: int,
+    parallel_requests: int = PARALLEL_REQUESTS,
+    threads: int = MOST_THREADS,
 ) -> Any:
     """Start llama.cpp's server in threads of this process and return it once it answers.
 
@@ -60,13 +64,14 @@ def start_server(
         port: TCP port on 127.0.0.1; 0 takes a free one.
         context_tokens: Most tokens of one request, prompt and answer together.
         parallel_requests: How many are answered at a time.
+        threads: Most to compute with; on a busy machine one is faster, as they wait for each other.
 
     Raises:
         RuntimeError: llama.cpp did not start and does not say why; a taken port is the usual case.
     """
     import xllamacpp  # here, so that `main` can first say how to install it
 
-    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    threads = min(threads, os.cpu_count() or 1)
     params = xllamacpp.CommonParams()
     params.model.path = str(weights_path())
     params.model_alias = {MODEL_NAME}
@@ -99,6 +104,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=PARALLEL_REQUESTS,
         help=f"requests at a time, at most {MOST_PARALLEL_REQUESTS} (default: %(default)s)",
     )
+    parser.add_argument(
+        "--threads", type=int, default=MOST_THREADS, help="to compute with (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     if not 0 <= options.port <= 65535:
         parser.error("--port must be 0 to 65535")
@@ -106,6 +114,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--context-tokens must be 256 to {MOST_CONTEXT_TOKENS}")
     if not 1 <= options.parallel <= MOST_PARALLEL_REQUESTS:
         parser.error(f"--parallel must be 1 to {MOST_PARALLEL_REQUESTS}")
+    if options.threads < 1:
+        parser.error("--threads must be 1 or more")
     return options
 
 
@@ -124,6 +134,7 @@ def main() -> int:
             port=options.port,
             context_tokens=options.context_tokens,
             parallel_requests=options.parallel,
+            threads=options.threads,
         )
     except RuntimeError as error:
         print(f"llama.cpp did not start (is port {options.port} taken?): {error}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -154,33 +154,29 @@ def page_of(report: dict[str, Any]) -> str:
     return render_to_string("gateway/evaluation_report.html", context)
 
 
-def _score_bar(run: dict[str, Any]) -> dict[str, Any]:
+def _score_bar(run: dict[str, Any]) -> Bar:
     verdict = run["verdict"]
-    return asdict(
-        Bar(
-            label=f"{run['title']}, {run['deployment']}",
-            told=f"{verdict['score']:.0%} ({verdict['low']:.0%} to {verdict['high']:.0%})",
-            start=0,
-            width=verdict["score"] * CHART_WIDTH,
-            low=verdict["low"] * CHART_WIDTH,
-            high=verdict["high"] * CHART_WIDTH,
-            mark=run["bar"] * CHART_WIDTH,
-            is_good=verdict["is_pass"],
-        )
+    return Bar(
+        label=f"{run['title']}, {run['deployment']}",
+        told=f"{verdict['score']:.0%} ({verdict['low']:.0%} to {verdict['high']:.0%})",
+        start=0,
+        width=verdict["score"] * CHART_WIDTH,
+        low=verdict["low"] * CHART_WIDTH,
+        high=verdict["high"] * CHART_WIDTH,
+        mark=run["bar"] * CHART_WIDTH,
+        is_good=verdict["is_pass"],
     )
 
 
-def _difference_bar(row: dict[str, Any]) -> dict[str, Any]:
+def _difference_bar(row: dict[str, Any]) -> Bar:
     middle, difference = CHART_WIDTH / 2, row["difference"]
-    return asdict(
-        Bar(
-            label=row["title"],
-            told=f"{difference:+.0%} ({row['low']:+.0%} to {row['high']:+.0%})",
-            start=middle + min(difference, 0) * middle,
-            width=abs(difference) * middle,
-            low=middle + row["low"] * middle,
-            high=middle + row["high"] * middle,
-            mark=None,
-            is_good=difference >= 0,
-        )
+    return Bar(
+        label=row["title"],
+        told=f"{difference:+.0%} ({row['low']:+.0%} to {row['high']:+.0%})",
+        start=middle + min(difference, 0) * middle,
+        width=abs(difference) * middle,
+        low=middle + row["low"] * middle,
+        high=middle + row["high"] * middle,
+        mark=None,
+        is_good=difference >= 0,
     )
