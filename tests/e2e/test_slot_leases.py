@@ -20,7 +20,7 @@ from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.serving import ServingConfig
 
 CAP = 8
-LEASE_S = 0.5
+LEASE_S = 2.0  # a loaded machine stalls for half a second
 FOREVER_S = 1e9
 _names = (f"scarce-{number}" for number in itertools.count())
 
