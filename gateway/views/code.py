@@ -32,7 +32,7 @@ from gateway.schemas.code import (
     WrittenPrompt,
     own_prompt,
 )
-from gateway.views.direct import COMPLETION_SAMPLING, chat_sampling
+from gateway.views.direct import COMPLETION_SAMPLING, chat_sampling, fitting_text
 from gateway.views.responses import json_response, raw_stream
 from prompts.tokens import cut_to_tokens, estimate_tokens
 from selfhosted_models.serving_formats.base import Completion, Message, Sampling
@@ -74,7 +74,8 @@ async def completions(
     context = "\n".join(item.content for item in payload.context)
     render_for = with_inputs(completion_inputs(payload.current_file, context))
     if written := own_prompt(payload):
-        render_for = as_given(_as_written(written, COMPLETION_SAMPLING))
+        wire_name = payload.model_name or ""
+        render_for = as_given(_as_written(written, COMPLETION_SAMPLING, wire_name))
     question = Question(
         request.runtime.fleet, request.exchange, candidates, render_for, Lane.COMPLETION
     )
@@ -135,10 +136,10 @@ def generation_inputs(current_file: EditedFile, instruction: str) -> dict[str, s
     }
 
 
-def _as_written(written: WrittenPrompt, sampling: Sampling) -> Completion:
+def _as_written(written: WrittenPrompt, sampling: Sampling, wire_name: str) -> Completion:
     """Return a caller's own prompt: a text to continue, or messages."""
     if isinstance(written, str):
-        return Completion(sampling, text=written)
+        return Completion(sampling, text=fitting_text(written, wire_name))
     return _as_chat(written, sampling)
 
 
