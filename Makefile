@@ -53,14 +53,14 @@ serve: setup ## start the gateway on HOST (127.0.0.1) and PORT (8000) as in prod
 
 .PHONY: test
 test: setup lint types imports migrations browser ## every check that CI runs
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 .PHONY: test-fast
 test-fast: setup ## unit tests only
 	$(BIN)/pytest tests/unit
 
 .PHONY: e2e
-e2e: setup browser ## tests against real servers and a browser
+e2e: setup browser ## tests against real servers and a browser, the slow ones too
 	$(BIN)/pytest tests/e2e
 
 .PHONY: lint

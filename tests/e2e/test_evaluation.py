@@ -18,6 +18,8 @@ from tests.fakes.model_server import ModelServer, Script
 from tests.gateway_process import Gateway, gateway
 from tests.services import REPOSITORY, running
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 version: 1.0.0
 feature: git_suggestions

@@ -25,6 +25,8 @@ from tests.e2e.conftest import Site, running_site
 from tests.e2e.workers import workers
 from tests.fakes.fault_proxy import FaultProxy
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 2
 REQUESTS = 30
 #: What Redis in the way of a request would cost: its time-out is 0.2 s.

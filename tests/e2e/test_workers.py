@@ -14,6 +14,8 @@ from tests.e2e.conftest import Site, running_site
 from tests.e2e.workers import stopped, workers
 from tests.fakes.model_server import Exchange, Script
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 2
 #: gunicorn replaces a worker that says nothing for so long; 30 s unless told otherwise.
 WEDGED_AFTER_S = 4
