@@ -186,7 +186,7 @@ class UrlPolicy:
         judged = faces[0] if faces[0] in _SIX_TO_FOUR else faces[-1]
         if not any(judged in network for network in self._networks):
             raise EndpointRefused(
-                f"{host} points outside the allowed networks. If that is right, add "
+                f"{host} points at {address}, outside the allowed networks. If that is right, add "
                 "the host to UPSTREAM_ALLOWED_HOSTS or its network to UPSTREAM_ALLOWED_CIDRS."
             )
 
