@@ -46,6 +46,14 @@ class UpstreamUnreachable(UpstreamError):
     retryable = True
 
 
+class UpstreamNameUnknown(UpstreamUnreachable):
+    """DNS does not know the host, or cannot be asked."""
+
+
+class UpstreamTlsFailed(UpstreamUnreachable):
+    """The certificate is not trusted or names another host, or the port speaks no TLS."""
+
+
 class UpstreamTimeout(UpstreamError):
     """One of our clocks fired while we waited for the model server."""
 

@@ -16,11 +16,11 @@ import httpx
 from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal
 from selfhosted_models.errors import (
     OVERLOADED,
+    UpstreamNameUnknown,
     UpstreamProtocolError,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamTruncated,
-    UpstreamUnreachable,
 )
 from selfhosted_models.framing import EventTooLarge, Framings, Splitter
 from selfhosted_models.read_clock import ReadClock
@@ -253,7 +253,7 @@ class OutboundDoor:
                 extensions={"timeout": {"connect": clocks.connect_s, "pool": clocks.connect_s}},
             )
         except (httpx.InvalidURL, UnicodeError) as exc:  # e.g. a broken internationalised name
-            raise UpstreamUnreachable(
+            raise UpstreamNameUnknown(
                 f"{request.hop} cannot be reached: its host is not a name that DNS can hold."
             ) from exc
         with named_errors(request.hop):

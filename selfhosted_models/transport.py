@@ -21,8 +21,10 @@ from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.errors import (
     EndpointRefused,
     UpstreamError,
+    UpstreamNameUnknown,
     UpstreamProtocolError,
     UpstreamTimeout,
+    UpstreamTlsFailed,
     UpstreamUnreachable,
 )
 
@@ -137,11 +139,11 @@ def _send_error(hop: str, error: Exception, causes: Sequence[BaseException]) -> 
             f"{hop} did not accept a connection in time: check host, port and firewall."
         )
     if has(aiohttp.ClientConnectorDNSError):
-        return UpstreamUnreachable(
+        return UpstreamNameUnknown(
             f"{hop} cannot be reached: its host name is not known here. Check the name and DNS."
         )
     if has(aiohttp.ClientSSLError):
-        return UpstreamUnreachable(
+        return UpstreamTlsFailed(
             f"{hop} cannot be reached: TLS failed. Check that its certificate is trusted here and "
             "names this host, or whether it speaks https at all."
         )

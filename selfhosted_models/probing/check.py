@@ -4,11 +4,9 @@ from selfhosted_models.endpoints import Endpoint
 from selfhosted_models.errors import UpstreamRejected
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.probing.interview import Interview
+from selfhosted_models.probing.outcomes import NOT_OFFERED
 from selfhosted_models.serving import Clocks, ServingConfig
 from selfhosted_models.serving_formats.base import Ability, Completion, Message, Sampling
-
-#: Statuses by which a server says that it has no such path.
-NOT_OFFERED = frozenset({404, 405, 501})
 
 
 async def check_endpoint(
@@ -29,12 +27,12 @@ async def check_endpoint(
                 raise
         else:
             return
-    await interview.ask(short_question(interview, max_output_tokens=1))
+    await interview.ask(_one_token(interview))
 
 
-def short_question(interview: Interview, *, max_output_tokens: int) -> Completion:
-    """Return something any model answers, in the way the format's servers do it best."""
-    sampling = Sampling(max_output_tokens, temperature=0)
+def _one_token(interview: Interview) -> Completion:
+    """Return what any model answers, in the way that the format's servers do it best."""
+    sampling = Sampling(1, temperature=0)
     if Ability.CHAT in interview.serving_format.abilities:
         return Completion(sampling, messages=(Message("user", "Say hello."),))
     return Completion(sampling, text="Hello")

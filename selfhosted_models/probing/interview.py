@@ -1,11 +1,13 @@
 """One endpoint of a deployment, asked in the very way that requests are."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from selfhosted_models.asking import AnswerReader, outbound_request, read_document
 from selfhosted_models.endpoints import Endpoint
+from selfhosted_models.errors import UpstreamUnreachable
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest
 from selfhosted_models.serving import Clocks, ServingConfig
 from selfhosted_models.serving_formats.base import (
@@ -85,11 +87,10 @@ class Interview:
         finish_reason: str | None = None
         usage: Usage | None = None
         by = asked_at + self.clocks.first_token_s
-        stream = await self.door.open_stream(
-            self._request(wire, stream=True),
-            self.clocks,
-            headers_by=by,
-            framings=self.serving_format.framings,
+        request = self._request(wire, stream=True)
+        framings = self.serving_format.framings
+        stream = await _once_more(
+            lambda: self.door.open_stream(request, self.clocks, headers_by=by, framings=framings)
         )
         async with aclosing(stream), aclosing(stream.events(first_event_by=by)) as events:
             async for data in events:
@@ -100,6 +101,7 @@ class Interview:
                     texts.append(chunk.text)
                     spoken_at.append(now())
                 if chunk.is_last:
+                    await stream.drain()
                     break
             else:
                 texts.append(reader.end())
@@ -114,14 +116,23 @@ class Interview:
 
     async def _fetch(self, wire: WireRequest) -> bytes:
         by = asyncio.get_running_loop().time() + self.clocks.first_token_s
-        return await self.door.fetch(
-            self._request(wire, stream=False),
-            self.clocks,
-            headers_by=by,
-            max_bytes=MAX_ANSWER_BYTES,
+        request = self._request(wire, stream=False)
+        return await _once_more(
+            lambda: self.door.fetch(request, self.clocks, headers_by=by, max_bytes=MAX_ANSWER_BYTES)
         )
 
     def _request(self, wire: WireRequest, *, stream: bool) -> OutboundRequest:
         return outbound_request(
             self.serving, self.endpoint, wire, stream=stream, request_id=REQUEST_ID
         )
+
+
+async def _once_more(send: Callable[[], Awaitable[T]]) -> T:
+    """Send again if no byte of an answer came, as requests do.
+
+    A server may close a connection just when it is used again; some do so after every stream.
+    """
+    try:
+        return await send()
+    except UpstreamUnreachable:
+        return await send()

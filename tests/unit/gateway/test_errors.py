@@ -66,6 +66,8 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (deployment_errors.SecretUnavailable("no"), (503, NONE), (503, NONE), (503, NEVER)),
     (deployment_errors.EndpointRefused("no"), (503, NONE), (503, NONE), (503, NEVER)),
     (deployment_errors.UpstreamUnreachable("no"), (503, AGAIN), (421, NONE), (503, AGAIN)),
+    (deployment_errors.UpstreamNameUnknown("no"), (503, AGAIN), (421, NONE), (503, AGAIN)),
+    (deployment_errors.UpstreamTlsFailed("no"), (503, AGAIN), (421, NONE), (503, AGAIN)),
     (deployment_errors.UpstreamTimeout("no"), (503, NONE), (421, NONE), (504, NEVER)),
     (deployment_errors.UpstreamProtocolError("no"), (503, NONE), (421, NONE), (502, NEVER)),
     (deployment_errors.UpstreamTruncated("no"), (503, NONE), (421, NONE), (502, NEVER)),

@@ -3,20 +3,28 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import httpx
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from httpx_aiohttp import AiohttpTransport
 
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.errors import (
     EndpointRefused,
     UpstreamError,
+    UpstreamNameUnknown,
     UpstreamTimeout,
+    UpstreamTlsFailed,
     UpstreamUnreachable,
 )
 from selfhosted_models.outbound import OutboundDoor
@@ -282,7 +290,7 @@ async def test_refused_connection_is_unreachable(door: OutboundDoor) -> None:
 
 @on_sockets
 async def test_unknown_name_is_unreachable(door: OutboundDoor) -> None:
-    with pytest.raises(UpstreamUnreachable, match="host name is not known"):
+    with pytest.raises(UpstreamNameUnknown, match="host name is not known"):
         await fetch(door, request_to("http://no-such-server.invalid/v1"))
 
 
@@ -323,6 +331,45 @@ async def test_server_that_does_not_speak_http_is_named(door: OutboundDoor, bann
 
     assert caught.value.safe_message.startswith("gpu1 ")
     assert MARK not in str(caught.value)
+
+
+def self_signed(tmp_path: Path) -> ssl.SSLContext:
+    """Return the context of a server with a certificate that nobody here trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gpu1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "gpu1.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pem)
+    return context
+
+
+@on_sockets
+async def test_certificate_that_is_not_trusted_is_told_as_such(
+    door: OutboundDoor, tmp_path: Path
+) -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=self_signed(tmp_path))
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(UpstreamTlsFailed, match="certificate is trusted"):
+            await fetch(door, request_to(f"https://127.0.0.1:{port}"))
 
 
 @on_sockets
