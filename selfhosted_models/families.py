@@ -1,5 +1,6 @@
 """Model families: the model lines that prompts target. A closed list, referred to by id."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -88,3 +89,21 @@ def fits_wire_name(family: ModelFamily, wire_name: str) -> bool:
     if wire_name in FAMILIES[family].wire_names:
         return True
     return family is ModelFamily.GENERAL and wire_name.startswith("qwen")
+
+
+#: What is in the names people serve models by; the first that is found decides.
+_MODEL_NAMES = (
+    (re.compile(r"code-?gemma.*\b2b"), ModelFamily.CODEGEMMA_2B),
+    (re.compile(r"code-?gemma"), ModelFamily.CODEGEMMA_7B_IT),
+    (re.compile(r"mixtral.*8x22b"), ModelFamily.MIXTRAL_8X22B),
+    (re.compile(r"mixtral"), ModelFamily.MIXTRAL_8X7B_INSTRUCT),
+    # Mistral's other sizes (small, nemo, large) are other models; Ollama's plain name is the 7B.
+    (re.compile(r"mistral.*\b7b|^mistral(:latest|:instruct)?$"), ModelFamily.MISTRAL_7B),
+)
+
+
+def guess_family(model_identifier: str) -> ModelFamily:
+    """Return the family a served model's name speaks of; `general` where it speaks of none."""
+    name = model_identifier.lower()
+    found = (family for pattern, family in _MODEL_NAMES if pattern.search(name))
+    return next(found, ModelFamily.GENERAL)

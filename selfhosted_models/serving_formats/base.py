@@ -188,6 +188,7 @@ class ServingFormat(ABC):
         key: How rows and configuration documents refer to it; also the name of its folder.
         title: What admins choose it by.
         endpoint_hint: What the endpoint of such a server looks like, for messages.
+        base_path: What the path of such an endpoint usually ends in.
         abilities: What its servers can do.
         framings: The media types a streamed answer may have, and what cuts each into events.
         model_names: The model identifiers that can be asked for, and what to say of others.
@@ -196,6 +197,7 @@ class ServingFormat(ABC):
     key: ClassVar[str]
     title: ClassVar[str]
     endpoint_hint: ClassVar[str]
+    base_path: ClassVar[str] = ""
     abilities: ClassVar[frozenset[Ability]]
     framings: ClassVar[Framings] = SERVER_SENT_EVENTS
     model_names: ClassVar[re.Pattern[str]] = re.compile(".*", re.DOTALL)

@@ -31,6 +31,7 @@ class MistralFIMFormat(ServingFormat):
     key = "mistral_fim"
     title = "Mistral FIM (/fim/completions)"
     endpoint_hint = "does it end in /v1?"
+    base_path = "/v1"
     abilities = frozenset(
         {
             Ability.CHAT,

@@ -27,6 +27,7 @@ class OpenAIChatFormat(ServingFormat):
     key = "openai_chat"
     title = "OpenAI-compatible chat (/chat/completions)"
     endpoint_hint = "does it end in /v1?"
+    base_path = "/v1"
     abilities = frozenset(
         {
             Ability.CHAT,

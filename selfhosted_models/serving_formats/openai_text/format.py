@@ -28,6 +28,7 @@ class OpenAITextFormat(ServingFormat):
     key = "openai_text"
     title = "OpenAI-compatible text (/completions)"
     endpoint_hint = "does it end in /v1?"
+    base_path = "/v1"
     abilities = frozenset(
         {
             Ability.TEXT,

@@ -76,7 +76,7 @@ class TGIFormat(ServingFormat):
         return _chunk(document, text)
 
     def list_models(self) -> Inquiry[tuple[str, ...]]:
-        return Inquiry(WireRequest("/info"), lambda body: names_in([_load(body)], "model_id"))
+        return Inquiry(WireRequest("/info"), _names)
 
     def find_context(self, serving: ServingConfig) -> Inquiry[int | None]:
         return Inquiry(
@@ -110,6 +110,13 @@ def _load(data: bytes) -> dict[str, Any]:
         status = _STATUSES.get(kind, 500) if isinstance(kind, str) else 500
         raise ErrorReported(status=status, is_overloaded=kind == "overloaded")
     return document
+
+
+def _names(body: bytes) -> tuple[str, ...]:
+    document = _load(body)
+    if "model_id" not in document:  # other servers have an /info of their own
+        raise FormatError("no model_id")
+    return names_in([document], "model_id")
 
 
 def _whole(document: dict[str, Any]) -> CompletionChunk:

@@ -6,6 +6,7 @@ from selfhosted_models.families import (
     ModelFamily,
     family_of_wire_name,
     fits_wire_name,
+    guess_family,
 )
 
 
@@ -77,3 +78,26 @@ def test_only_general_is_off_the_supported_list() -> None:
 
 def test_only_general_is_trusted_with_a_system_role() -> None:
     assert [family for family, facts in FAMILIES.items() if facts.has_system_role] == ["general"]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b"),
+        ("mistral:7b-instruct-q4_0", "mistral-7b"),
+        ("mistral", "mistral-7b"),
+        ("mistral:latest", "mistral-7b"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b-instruct"),
+        ("mixtral:8x22b", "mixtral-8x22b"),
+        ("google/codegemma-7b-it", "codegemma-7b-it"),
+        ("codegemma", "codegemma-7b-it"),
+        ("codegemma:2b", "codegemma-2b"),
+        ("codegemma-1.1-2b", "codegemma-2b"),
+        ("mistral-small-24b", "general"),
+        ("mistral-nemo", "general"),
+        ("Qwen2.5-Coder-7B", "general"),
+        ("", "general"),
+    ],
+)
+def test_a_served_name_speaks_of_a_family(name: str, family: str) -> None:
+    assert guess_family(name) == family
