@@ -78,7 +78,7 @@ class AnswerReader:
     def __init__(self, serving: ServingConfig, sampling: Sampling) -> None:
         self._serving = serving
         self._format = SERVING_FORMATS[serving.serving_format]
-        does_server = Ability.STOP_SEQUENCES in self._format.abilities
+        does_server = Ability.STOP_SEQUENCES in self._format.abilities and serving.honours_stop
         self._cutter = StopCutter(() if does_server else sampling.stop)
         self._is_complete = Ability.FINISH_REASON not in self._format.abilities
 

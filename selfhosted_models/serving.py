@@ -63,6 +63,7 @@ class ServingConfig:
         has_system_role: Whether system messages are sent as such, or folded into the first user
             turn.
         fills_in_middle: Whether its own fill-in-the-middle endpoint was seen to work.
+        honours_stop: Whether it was not seen to overlook stop sequences; else we cut at them.
     """
 
     deployment: str
@@ -76,4 +77,5 @@ class ServingConfig:
     reports_stream_usage: bool = True
     has_system_role: bool = True
     fills_in_middle: bool = False
+    honours_stop: bool = True
     clock_overrides: ClockOverrides = ClockOverrides()
