@@ -50,7 +50,9 @@ def build_snapshot(
         if not deployment.is_active:
             continue
         try:
-            deployments[deployment.name] = deployment.to_serving_config(box)
+            deployments[deployment.name] = deployment.to_serving_config(
+                box, configuration.fingerprints.get(deployment.pk)
+            )
         except DeploymentError as error:
             log.warning(
                 "deployment.unusable",

@@ -2,17 +2,29 @@
 
 import math
 import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
+from django.utils import timezone
 
 from selfhosted_models.endpoints import MAX_URL_CHARS, parse_endpoint
 from selfhosted_models.errors import EndpointRefused, SecretUnavailable
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.fields import EndpointsField
+from selfhosted_models.probing.fingerprint import (
+    FORMAT_VERSION,
+    described,
+    differences,
+    digest_of,
+    fingerprint_digest,
+)
+from selfhosted_models.probing.results import AbilityResult, Facts, Trait, facts_of, is_usable
 from selfhosted_models.secrets import API_KEY_PATTERN, Secret, SecretBox
 from selfhosted_models.serving import DEFAULT_MAX_IN_FLIGHT, ClockOverrides, ServingConfig
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
@@ -298,8 +310,20 @@ class ModelDeployment(models.Model):
             return None
         return box.decrypt(self.api_key_ciphertext, context=self._secret_context)
 
-    def to_serving_config(self, box: SecretBox) -> ServingConfig:
+    @property
+    def measured_subject(self) -> str:
+        """What a fingerprint is of: another server, model or way to ask is another subject."""
+        subject = [self.family, self.serving_format, self.endpoints, self.model_identifier]
+        return digest_of(subject)
+
+    def to_serving_config(
+        self, box: SecretBox, fingerprint: "Fingerprint | None" = None
+    ) -> ServingConfig:
         """Return what requests need to know.
+
+        Args:
+            box: Opens the API key.
+            fingerprint: What was measured last; it says what the admin has not.
 
         Raises:
             SecretUnavailable: The API key cannot be decrypted.
@@ -310,6 +334,7 @@ class ModelDeployment(models.Model):
             raise EndpointRefused("The row has no endpoint, or a serving format that is unknown.")
         SERVING_FORMATS[self.serving_format].check_model_identifier(self.model_identifier)
         family = ModelFamily(self.family)
+        facts = self._facts_in(fingerprint)
         return ServingConfig(
             deployment=self.name,
             family=family,
@@ -317,15 +342,24 @@ class ModelDeployment(models.Model):
             endpoints=tuple(parse_endpoint(url) for url in self.endpoints),
             model_identifier=self.model_identifier,
             api_key=self.decrypt_api_key(box),
-            context_tokens=self.context_tokens,
+            context_tokens=self.context_tokens or facts.get(Trait.CONTEXT),
             max_in_flight=self.max_in_flight or DEFAULT_MAX_IN_FLIGHT * len(self.endpoints),
-            has_system_role=FAMILIES[family].has_system_role,
+            has_system_role=bool(facts.get(Trait.SYSTEM_ROLE, FAMILIES[family].has_system_role)),
+            reports_stream_usage=bool(facts.get(Trait.STREAM_USAGE, True)),
+            fills_in_middle=bool(facts.get(Trait.NATIVE_FILL_IN_MIDDLE, False)),
+            honours_stop=bool(facts.get(Trait.STOP_SEQUENCES, True)),
             clock_overrides=ClockOverrides(
                 first_token_s=self.first_token_timeout_s,
                 idle_s=self.idle_timeout_s,
                 total_s=self.total_timeout_s,
             ),
         )
+
+    def _facts_in(self, fingerprint: "Fingerprint | None") -> Facts:
+        if fingerprint is None or fingerprint.subject != self.measured_subject:
+            return {}
+        facts: Facts = fingerprint.facts
+        return facts
 
 
 class EndpointHealth(models.Model):
@@ -369,3 +403,105 @@ class EndpointHealthChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.url} became {self.state}"
+
+
+class FingerprintQuerySet(models.QuerySet["Fingerprint"]):
+    def newest(self) -> "FingerprintQuerySet":
+        """Return the last measured one of each deployment."""
+        same = Fingerprint.objects.filter(deployment=models.OuterRef("deployment"))
+        return self.filter(pk=models.Subquery(same.values("pk")[:1]))
+
+    def by_deployment(self) -> dict[uuid.UUID, "Fingerprint"]:
+        """Return them by the id of their deployment, in one query."""
+        return {fingerprint.deployment_id: fingerprint for fingerprint in self}
+
+    def drifted(self) -> "FingerprintQuerySet":
+        """Return those at which a server was found changed, the newest first."""
+        return self.exclude(differences={}).order_by("-created_at", "-pk")
+
+    def record(
+        self,
+        deployment: ModelDeployment,
+        results: Sequence[AbilityResult],
+        *,
+        at: datetime | None = None,
+    ) -> "Fingerprint | None":
+        """Store what was measured of `deployment`, as it was when it was asked.
+
+        What could not be measured this time keeps the value known before. Nothing is stored, and
+        None returned, where the server gave no answer at all or the deployment is gone.
+        """
+        if not is_usable(results):
+            return None
+        at = at or timezone.now()
+        told = [asdict(result) for result in results]
+        with transaction.atomic():
+            row = ModelDeployment.objects.select_for_update().filter(pk=deployment.pk).first()
+            if row is None:
+                return None
+            subject = deployment.measured_subject
+            last = deployment.fingerprints.filter(
+                subject=subject, format_version=FORMAT_VERSION
+            ).first()
+            facts = {**(last.facts if last else {}), **facts_of(results)}
+            digest = fingerprint_digest(facts)
+            if last is not None and last.digest == digest:
+                last.results, last.measured_at = told, at
+                last.save(update_fields=["results", "measured_at"])
+                return last
+            return self.create(
+                deployment=deployment,
+                subject=subject,
+                digest=digest,
+                facts=facts,
+                results=told,
+                differences=differences(last.facts, facts) if last else {},
+                created_at=at,
+                measured_at=at,
+            )
+
+
+class Fingerprint(models.Model):
+    """What the server of a deployment was measured to be, from when to when.
+
+    A measurement that finds the same only moves `measured_at` on, so each row is a change: the
+    table is the history of the server.
+    """
+
+    deployment = models.ForeignKey(
+        ModelDeployment, models.CASCADE, related_name="fingerprints", editable=False
+    )
+    subject = models.CharField(
+        max_length=32, editable=False, help_text="Digest of what was measured."
+    )
+    digest = models.CharField(max_length=32, editable=False, help_text="Of the facts.")
+    facts = models.JSONField(editable=False, help_text="What is stable, by trait.")
+    results = models.JSONField(editable=False, help_text="Every finding, as it was told.")
+    differences = models.JSONField(
+        default=dict, editable=False, help_text="By trait, before and after; empty: no drift."
+    )
+    format_version = models.PositiveSmallIntegerField(default=FORMAT_VERSION, editable=False)
+    created_at = models.DateTimeField(editable=False, help_text="When it was found first.")
+    measured_at = models.DateTimeField(editable=False, help_text="When it was found last.")
+
+    objects = FingerprintQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-measured_at", "-pk"]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["deployment", "-measured_at"], name="selfhosted_models_measured_at"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.deployment} at {self.measured_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def has_drifted(self) -> bool:
+        return bool(self.differences)
+
+    @property
+    def drift(self) -> str:
+        """What changed, in a sentence; "" where nothing did."""
+        return described(self.differences)

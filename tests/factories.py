@@ -4,12 +4,14 @@ import itertools
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.families import ModelFamily
-from selfhosted_models.models import ModelDeployment
+from selfhosted_models.models import Fingerprint, ModelDeployment
+from selfhosted_models.probing.fingerprint import fingerprint_digest
 from selfhosted_models.serving import ServingConfig
 
 _numbers = itertools.count(1)
@@ -35,6 +37,20 @@ def make_deployment(*, api_key: Any = "", **overrides: Any) -> ModelDeployment:
     deployment = build_deployment(api_key=api_key, **overrides)
     deployment.save()
     return deployment
+
+
+def make_fingerprint(deployment: ModelDeployment, **facts: bool | int) -> Fingerprint:
+    """Return a stored measurement of `deployment` that found `facts`, by trait."""
+    now = timezone.now()
+    return Fingerprint.objects.create(
+        deployment=deployment,
+        subject=deployment.measured_subject,
+        digest=fingerprint_digest(facts),
+        facts=facts,
+        results=[],
+        created_at=now,
+        measured_at=now,
+    )
 
 
 def setting_of(feature: Feature) -> FeatureSetting:

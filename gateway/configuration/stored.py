@@ -1,7 +1,8 @@
 """Between the stored rows and the document: both are read from, and written to, here alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
@@ -14,7 +15,7 @@ from gateway.configuration.document import (
     Timeouts,
     digest_of,
 )
-from selfhosted_models.models import ModelDeployment
+from selfhosted_models.models import Fingerprint, ModelDeployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,12 @@ class StoredConfiguration:
     Attributes:
         deployments: All of them, by name.
         routes: Every feature of the catalogue.
+        fingerprints: What was measured last, by the id of the deployment.
     """
 
     deployments: tuple[ModelDeployment, ...]
     routes: Mapping[Feature, FeatureRoute]
+    fingerprints: Mapping[UUID, Fingerprint] = field(default_factory=dict)
 
     def document(self) -> Document:
         """Return the rows as a document; rows that no form has checked are taken as they are."""
@@ -40,9 +43,10 @@ class StoredConfiguration:
         )
 
     def rows_digest(self) -> str:
-        """Return a digest that changes with the document, and when keys are encrypted anew."""
+        """Return a digest of the document, of the keys as encrypted and of what was measured."""
         keys = [[row.pk, row.api_key_ciphertext] for row in self.deployments]
-        return digest_of([self.document().to_data(), keys])
+        measured = [[row.pk, row.digest] for row in self.fingerprints.values()]
+        return digest_of([self.document().to_data(), keys, measured])
 
 
 def read_configuration() -> StoredConfiguration:
@@ -58,6 +62,7 @@ def read_configuration() -> StoredConfiguration:
             for feature in Feature
             for choice in [choices.get(feature, Choice())]
         },
+        fingerprints=Fingerprint.objects.newest().by_deployment(),
     )
 
 

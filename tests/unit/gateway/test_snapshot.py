@@ -7,14 +7,14 @@ from django.conf import settings
 
 from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
-from gateway.configuration.stored import StoredConfiguration
+from gateway.configuration.stored import StoredConfiguration, read_configuration
 from gateway.snapshot import (
     build_snapshot,
     empty_snapshot,
 )
 from selfhosted_models.models import ModelDeployment
 from selfhosted_models.secrets import SecretBox
-from tests.factories import build_deployment
+from tests.factories import build_deployment, make_deployment, make_fingerprint
 from tests.unit.gateway.parts import prompts
 
 
@@ -72,6 +72,17 @@ def test_inactive_deployment_is_not_served() -> None:
     stored = configuration(build_deployment(is_active=False), build_deployment(name="active"))
 
     assert [*build_snapshot(stored, prompts(), box()).deployments] == ["active"]
+
+
+@pytest.mark.django_db
+def test_deployment_is_served_as_it_was_measured() -> None:
+    deployment = make_deployment(name="gpu1")
+    make_fingerprint(deployment, context=8192, system_role=False)
+
+    built = build_snapshot(read_configuration(), prompts(), box())
+
+    assert built.deployments["gpu1"].context_tokens == 8192
+    assert built.deployments["gpu1"].has_system_role is False
 
 
 def test_empty_snapshot_has_every_feature_and_no_version() -> None:

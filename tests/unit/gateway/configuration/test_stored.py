@@ -14,7 +14,13 @@ from gateway.configuration.stored import (
 )
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import ModelDeployment
-from tests.factories import assign, build_deployment, make_deployment, setting_of
+from tests.factories import (
+    assign,
+    build_deployment,
+    make_deployment,
+    make_fingerprint,
+    setting_of,
+)
 
 CHANGES: dict[str, Any] = {
     "name": "renamed",
@@ -167,5 +173,17 @@ def test_reading_takes_a_fixed_number_of_queries(
     for feature in (Feature.DUO_CHAT, Feature.CODE_GENERATIONS, Feature.CODE_COMPLETIONS):
         assign(feature, make_deployment(), make_deployment())
 
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         read_configuration()
+
+
+@pytest.mark.django_db
+def test_a_new_fingerprint_changes_the_rows_and_not_the_version() -> None:
+    deployment = make_deployment()
+    before = read_configuration()
+    make_fingerprint(deployment, context=8192)
+
+    after = read_configuration()
+
+    assert version(after) == version(before)
+    assert after.rows_digest() != before.rows_digest()
