@@ -312,9 +312,15 @@ class ModelDeployment(models.Model):
 
     @property
     def measured_subject(self) -> str:
-        """What a fingerprint is of: another server, model or way to ask is another subject."""
-        subject = [self.family, self.serving_format, self.endpoints, self.model_identifier]
-        return digest_of(subject)
+        """What a fingerprint is of: another server, model or way to ask is another subject.
+
+        Of several endpoints, which answer alike, the first is measured.
+
+        Raises:
+            EndpointRefused: It is not a URL.
+        """
+        url = parse_endpoint(self.endpoints[0]).url
+        return digest_of([self.family, self.serving_format, url, self.model_identifier])
 
     def to_serving_config(
         self, box: SecretBox, fingerprint: "Fingerprint | None" = None

@@ -279,8 +279,12 @@ def valkey(data_dir: Path) -> Iterator[str]:
 
 
 @contextmanager
-def small_llm(data_dir: Path) -> Iterator[str]:
+def small_llm(data_dir: Path, *, context_tokens: int = 4096) -> Iterator[str]:
     """Run `deploy/small_llm.py`.
+
+    Args:
+        data_dir: Receives its log.
+        context_tokens: Most tokens of one request, prompt and answer together.
 
     Yields:
         Its base URL, which ends in /v1.
@@ -293,7 +297,11 @@ def small_llm(data_dir: Path) -> Iterator[str]:
         wheel_folder(package)
     data_dir.mkdir(parents=True, exist_ok=True)
     with running(
-        [sys.executable, REPOSITORY / "deploy" / "small_llm.py"],
+        [
+            sys.executable,
+            REPOSITORY / "deploy" / "small_llm.py",
+            f"--context-tokens={context_tokens}",
+        ],
         ready_line="http://",
         timeout_s=60,
         log_path=data_dir / "small_llm.log",

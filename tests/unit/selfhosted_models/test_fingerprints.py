@@ -210,6 +210,15 @@ def test_a_fingerprint_is_not_that_of_another_server(change: dict[str, Any]) -> 
     assert serving(deployment).context_tokens == 4096
 
 
+def test_another_endpoint_beside_the_measured_one_changes_nothing() -> None:
+    deployment = make_deployment()
+    record(deployment, findings())
+
+    deployment.endpoints = ["http://10.0.4.11:8000/v1/ weight=3", "http://10.0.4.12:8000/v1"]
+
+    assert serving(deployment).context_tokens == 8192
+
+
 def test_the_newest_of_every_deployment_are_read_by_one_query(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
