@@ -9,6 +9,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 ONCE ?=
 BIN := .venv/bin
+# Not for tests/e2e: those judge how soon things happen, and want the machine to themselves.
+BOTH_CORES := --numprocesses 2 --dist loadfile
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --require-hashes
 # One line for each package instead of pip's own chatter; errors still go to stderr.
@@ -53,11 +55,12 @@ serve: setup ## start the gateway on HOST (127.0.0.1) and PORT (8000) as in prod
 
 .PHONY: test
 test: setup lint types imports migrations browser ## every check that CI runs
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(BOTH_CORES) tests/unit tests/contract tests/documentation
+	$(BIN)/pytest -m "not slow" tests/e2e
 
 .PHONY: test-fast
 test-fast: setup ## unit tests only
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest $(BOTH_CORES) tests/unit
 
 .PHONY: e2e
 e2e: setup browser ## tests against real servers and a browser, the slow ones too
