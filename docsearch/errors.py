@@ -112,3 +112,9 @@ class RegistryUnreachable(DocsIndexError):
 
     code = "docs_registry_unreachable"
     retryable = True
+
+
+class GoldenQuestionsInvalid(DocsIndexError):
+    """A file of golden questions is not what it should be."""
+
+    code = "docs_golden_questions_invalid"

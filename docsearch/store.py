@@ -139,6 +139,11 @@ class IndexStore:
         """Return what is known of the index that `rollback` would bring back."""
         return _read_manifest(manifest_path(self._previous_path(version)))
 
+    def digest_of(self, version: GitLabVersion) -> str:
+        """Return what tells the installed index of `version` from others: its SHA-256."""
+        manifest = self.manifest_of(version)
+        return manifest.sha256 if manifest else sha256_of(self.path_of(version))
+
     def holds(self, manifest: Manifest) -> bool:
         """Tell whether exactly this index is installed, byte for byte."""
         with suppress(OSError):

@@ -9,7 +9,8 @@ from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from docsearch import signing
-from docsearch.errors import KeyInvalid
+from docsearch.errors import KeyInvalid, VersionInvalid
+from docsearch.versions import GitLabVersion
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
@@ -36,7 +37,7 @@ def _problem(attempt: Callable[[], object]) -> str | None:
     """Return what `attempt` has to complain about."""
     try:
         attempt()
-    except (ValueError, EndpointRefused, KeyInvalid) as error:
+    except (ValueError, EndpointRefused, KeyInvalid, VersionInvalid) as error:
         return str(error)
     return None
 
@@ -145,6 +146,7 @@ def _check_limits() -> Iterator[CheckMessage]:
         "BREAKER_FAILURES": 0,
         "REST_REQUESTS_PER_MINUTE": 0,
         "EVALUATION_ANSWER_DAYS": 0,
+        "DOCS_UNANSWERED_QUESTIONS": 0,
     }
     for name, low in least.items():
         if getattr(settings, name) < low:
@@ -190,6 +192,16 @@ def _check_serving_config_key() -> Iterator[CheckMessage]:
             "SERVING_CONFIG_SIGNING_KEY is not a private Ed25519 key.",
             hint="Give the whole PEM text, as `openssl genpkey -algorithm ed25519` prints it.",
             id="gateway.E020",
+        )
+
+
+def _check_gitlab_version() -> Iterator[CheckMessage]:
+    version = settings.GITLAB_VERSION
+    if version and (problem := _problem(lambda: GitLabVersion.parse(version))):
+        yield Error(
+            f"GITLAB_VERSION: {problem}",
+            hint="Unset it to search the documentation of the version each caller has.",
+            id="gateway.E018",
         )
 
 
@@ -257,6 +269,7 @@ _CHECKS = (
     _check_log_level,
     _check_own_keys,
     _check_serving_config_key,
+    _check_gitlab_version,
     _check_docs_registry,
     _check_data_dir_mode,
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -17,12 +18,28 @@ _THREADS = 2
 _CALLER_VERSIONS = 4
 
 
+def _unnoted(_question: str, _result: SearchResult) -> None:
+    pass
+
+
 class DocsSearch:
     """Searches the installed documentation for one worker."""
 
-    def __init__(self, store: IndexStore, gitlab_version: str = "") -> None:
-        """Search `store`; `gitlab_version` is wanted whatever callers say of themselves."""
+    def __init__(
+        self,
+        store: IndexStore,
+        gitlab_version: str = "",
+        note: Callable[[str, SearchResult], None] = _unnoted,
+    ) -> None:
+        """Search `store`.
+
+        Args:
+            store: The installed indexes.
+            gitlab_version: Wanted whatever callers say of themselves.
+            note: Told each question with its answer, in a thread.
+        """
         self._store = store
+        self._note = note
         self._wanted = _version_of(gitlab_version)
         self._of_callers: deque[GitLabVersion] = deque(maxlen=_CALLER_VERSIONS)
         self._threads = ThreadPoolExecutor(_THREADS, "docs")
@@ -32,8 +49,14 @@ class DocsSearch:
         wanted = self._wanted or _version_of(caller_version)
         if wanted and not self._wanted and wanted not in self._of_callers:
             self._of_callers.append(wanted)
-        call = partial(search_docs, self._store, question, wanted_version=wanted, limit=limit)
+        call = partial(self._search, question, wanted, limit)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def _search(self, question: str, wanted: GitLabVersion | None, limit: int) -> SearchResult:
+        """Runs in a thread."""
+        result = search_docs(self._store, question, wanted_version=wanted, limit=limit)
+        self._note(question, result)
+        return result
 
     def wanted_versions(self) -> list[GitLabVersion | None]:
         """Return the versions to have documentation of; None stands for the newest there is."""

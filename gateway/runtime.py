@@ -18,6 +18,12 @@ from docsearch.store import IndexStore
 from gateway import keyfiles
 from gateway.change_hints import listen_for_changes
 from gateway.configuration.stored import read_configuration
+from gateway.docs_questions import (
+    CHECK_EVERY_S,
+    WRITE_EVERY_S,
+    UnansweredLog,
+    check_changed,
+)
 from gateway.docs_registry import DocsRegistryPlace, docs_registry_from_settings
 from gateway.docs_search import DocsSearch
 from gateway.docs_upkeep import DocsUpkeep
@@ -39,7 +45,7 @@ from gateway.trusted_keys import (
     issuer_sources,
     load_own_keys,
 )
-from gateway.upkeep import Step, keep_running
+from gateway.upkeep import Step, database_step, keep_running
 from prompts.loader import shipped_prompts
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.outbound import OutboundDoor
@@ -69,6 +75,7 @@ class RuntimeSettings:
     drain_s: float = 25.0
     gitlab_version: str = ""
     docs_registry: DocsRegistryPlace | None = None
+    docs_unanswered_questions: int = 0
     probe_silent_s: float = 30.0
 
 
@@ -90,6 +97,7 @@ def runtime_settings() -> RuntimeSettings:
         drain_s=settings.DRAIN_S,
         gitlab_version=settings.GITLAB_VERSION,
         docs_registry=docs_registry_from_settings(),
+        docs_unanswered_questions=settings.DOCS_UNANSWERED_QUESTIONS,
         probe_silent_s=settings.PROBE_SILENT_S,
         limits=Limits(
             workers=settings.GATEWAY_WORKERS,
@@ -146,6 +154,9 @@ class Runtime:
     docs_upkeep: DocsUpkeep | None = None
     is_draining: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _questions_thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, "documentation questions")
+    )
     #: A thread of its own: name look-ups may fill the loop's default pool when DNS is away.
     _database_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "configuration")
@@ -170,6 +181,7 @@ class Runtime:
         prompts = shipped_prompts().registry
         trust = restored_trust(options, policy)
         docs_store = IndexStore.below(options.data_dir)
+        unanswered = UnansweredLog(options.docs_unanswered_questions)
         fleet = Fleet(
             OutboundDoor(policy),
             options.limits,
@@ -181,7 +193,11 @@ class Runtime:
             snapshot=empty_snapshot(prompts),
             fleet=fleet,
             quotas=Quotas(options.limits, time.monotonic),
-            docs=DocsSearch(docs_store, options.gitlab_version),
+            docs=DocsSearch(
+                docs_store,
+                options.gitlab_version,
+                *([unanswered.note] if options.docs_unanswered_questions else []),
+            ),
             trust=trust,
         )
         await runtime.refresh_snapshot()
@@ -209,6 +225,15 @@ class Runtime:
         for upkeep in (trust.issuer_keys, trust.deny_list):
             runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
+        thread = runtime._questions_thread
+        for name, step in (
+            (
+                "golden questions",
+                database_step(thread, partial(check_changed, docs_store), CHECK_EVERY_S),
+            ),
+            ("unanswered questions", database_step(thread, unanswered.write, WRITE_EVERY_S)),
+        ):
+            runtime._tasks.append(asyncio.create_task(keep_running(name, step)))
         for name, step in further_upkeep:
             runtime._tasks.append(asyncio.create_task(keep_running(name, step)))
         return runtime
@@ -234,6 +259,7 @@ class Runtime:
         await self.fleet.door.aclose()
         await self.trust.door.aclose()
         self._database_thread.shutdown(wait=False)
+        self._questions_thread.shutdown(wait=False)
         self.docs.close()
 
     async def refresh_snapshot(self) -> None:

@@ -72,6 +72,8 @@ DOCS_SIGNING_KEY = env.str("DOCS_SIGNING_KEY", default="") or keyfiles.read_or_c
 )
 #: Empty: what DOCS_SIGNING_KEY signs.
 DOCS_TRUSTED_KEYS: list[str] = env.list("DOCS_TRUSTED_KEYS", default=[])
+#: Questions kept, redacted, that the documentation did not answer; 0: none is.
+DOCS_UNANSWERED_QUESTIONS = as_count(env.str("DOCS_UNANSWERED_QUESTIONS", default="0"))
 
 # --- Limits (gateway/routing/limits.py says what they mean) ---------------------------------------
 #: Of all nodes together: each takes its share of what a model server may have in flight.

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 
 import structlog
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 log = structlog.get_logger(__name__)
 
@@ -26,3 +28,25 @@ async def keep_running(name: str, step: Step) -> None:
             log.exception("upkeep.failed", task=name)
             wait_s = RETRY_AFTER_S
         await asyncio.sleep(wait_s)
+
+
+def database_step(thread: Executor, work: Callable[[], object], every_s: float) -> Step:
+    """Return a step that does `work`, which uses the database, in `thread`.
+
+    A database that is away is waited for.
+    """
+
+    def do() -> None:
+        close_old_connections()
+        try:
+            work()
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("upkeep.database_away", error=type(error).__name__)
+        finally:
+            close_old_connections()
+
+    async def step() -> float:
+        await asyncio.get_running_loop().run_in_executor(thread, do)
+        return every_s
+
+    return step

@@ -51,6 +51,8 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E012", "LOG_LEVEL", "LOUD"),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", "ai_commit_reader_for_chat"),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", '["a"]'),
+    ("gateway.E018", "GITLAB_VERSION", "latest"),
+    ("gateway.E014", "DOCS_UNANSWERED_QUESTIONS", -1),
     ("gateway.E016", "DOCS_REGISTRY_URL", "gitlab.example.com/api/v4/projects/42/packages"),
     ("gateway.E016", "DOCS_REGISTRY_URL", "https://user:SENTINEL@gitlab.example.com"),
     ("gateway.E017", "DOCS_SIGNING_KEY", "SENTINEL"),
