@@ -1,61 +1,29 @@
 """What evaluations were run, and how each case went."""
 
-from datetime import timedelta
 from typing import ClassVar
 from uuid import uuid4
 
 from django.db import models, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 from django.utils import timezone
 
 from feature_config.catalogue import Feature
 from feature_config.models import feature_choices
 from prompts.evaluation.suite import CaseResult
 from prompts.evaluation.verdict import Verdict, verdict_of
+from selfhosted_models.background_runs import BackgroundRun, BackgroundRunQuerySet, RunState
 from selfhosted_models.models import ModelDeployment
 
-#: Whoever carries a run out says so again and again; after so long in silence, it has died.
-LEASE_S = 30.0
-#: How often a run is taken up in all: one that kills its workers must come to an end.
-MAX_ATTEMPTS = 5
 #: Of an answer that is kept.
 MAX_ANSWER_CHARS = 8_000
 
 
-class RunState(models.TextChoices):
-    QUEUED = "queued"
-    RUNNING = "running"
-    FINISHED = "finished"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-
-    @property
-    def is_over(self) -> bool:
-        return self not in {RunState.QUEUED, RunState.RUNNING}
+class EvaluationRunQuerySet(BackgroundRunQuerySet["EvaluationRun"]):
+    """Evaluations."""
 
 
-class EvaluationRunQuerySet(models.QuerySet["EvaluationRun"]):
-    def unfinished(self) -> "EvaluationRunQuerySet":
-        return self.exclude(state=RunState.FINISHED)
-
-    def abandoned(self) -> "EvaluationRunQuerySet":
-        """Return those that should be under way in the background, and that nobody carries out."""
-        under_way = Q(state__in=[RunState.QUEUED, RunState.RUNNING])
-        return self.filter(under_way, is_background=True, lease_until__lt=timezone.now())
-
-    def cancel(self) -> int:
-        """Cancel those that are not over; whoever carries one out notices within a second."""
-        under_way = self.filter(state__in=[RunState.QUEUED, RunState.RUNNING])
-        return under_way.update(state=RunState.CANCELLED, finished_at=timezone.now())
-
-
-class EvaluationRun(models.Model):
-    """One suite, asked of one deployment.
-
-    It is carried out by whoever holds its lease, and cancelled by its state: both are columns, so
-    that any process can.
-    """
+class EvaluationRun(BackgroundRun):
+    """One suite, asked of one deployment."""
 
     batch = models.UUIDField(
         default=uuid4, db_index=True, help_text="Shared by runs that were asked for together."
@@ -75,19 +43,9 @@ class EvaluationRun(models.Model):
     )
     judge = models.CharField(max_length=100, blank=True, help_text="Deployment that judged.")
     runs_code = models.BooleanField(default=False, help_text="What the model wrote was run.")
-    state = models.CharField(max_length=10, choices=RunState, default=RunState.QUEUED)
-    reason = models.CharField(max_length=500, blank=True, help_text="Why it failed.")
     total_cases = models.PositiveIntegerField()
     done_cases = models.PositiveIntegerField(default=0)
     passed_cases = models.PositiveIntegerField(default=0)
-    started_by = models.CharField(max_length=150)
-    created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-    is_background = models.BooleanField(default=False, help_text="A worker carries it out.")
-    attempts = models.PositiveSmallIntegerField(default=0)
-    lease_holder = models.CharField(max_length=32, blank=True)
-    lease_until = models.DateTimeField(default=timezone.now)
 
     objects = EvaluationRunQuerySet.as_manager()
 
@@ -119,34 +77,6 @@ class EvaluationRun(models.Model):
             return None
         return verdict_of(self.passed_cases, self.total_cases, self.bar)
 
-    @property
-    def is_stalled(self) -> bool:
-        """Whether whoever carried it out has died."""
-        return self.state == RunState.RUNNING and self.lease_until < timezone.now()
-
-    def take_up(self, holder: str) -> bool:
-        """Become the one who carries it out; False if it is over, or somebody else is.
-
-        Args:
-            holder: Made for this one attempt.
-        """
-        now = timezone.now()
-        free = Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, lease_until__lt=now)
-        taken = EvaluationRun.objects.filter(free, pk=self.pk).update(
-            state=RunState.RUNNING,
-            started_at=Coalesce("started_at", now),
-            attempts=F("attempts") + 1,
-            lease_holder=holder,
-            lease_until=now + timedelta(seconds=LEASE_S),
-        )
-        self.refresh_from_db()
-        return bool(taken)
-
-    def renew_lease(self) -> bool:
-        """Say that it is still carried out; False if it is not ours any more, or was cancelled."""
-        until = timezone.now() + timedelta(seconds=LEASE_S)
-        return bool(self._held().update(lease_until=until))
-
     def record(self, result: CaseResult, *, keeps_answer: bool) -> None:
         """Store how a case went, once, and count it; nothing if the run is not ours any more."""
         with transaction.atomic():
@@ -157,11 +87,6 @@ class EvaluationRun(models.Model):
                 ignore_conflicts=True,
             )
             self._count()
-
-    def finish(self, state: RunState, reason: str = "") -> None:
-        """End it, unless it was cancelled or taken over meanwhile."""
-        self._held().update(state=state, reason=reason[:500], finished_at=timezone.now())
-        self.refresh_from_db()
 
     def reopen(self, *, is_background: bool) -> bool:
         """Let it be carried out again; cases that got an answer keep it.
@@ -198,11 +123,6 @@ class EvaluationRun(models.Model):
         }
         before = EvaluationRun.objects.filter(state=RunState.FINISHED, pk__lt=self.pk, **same)
         return before.order_by("-pk").first()
-
-    def _held(self) -> EvaluationRunQuerySet:
-        return EvaluationRun.objects.filter(
-            pk=self.pk, state=RunState.RUNNING, lease_holder=self.lease_holder
-        )
 
     def _count(self) -> None:
         self.done_cases = self.results.count()

@@ -4,9 +4,8 @@ Everything a run needs is in its row. Whoever carries it out holds its lease and
 second, which is also when it learns that it was cancelled.
 """
 
-import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +19,7 @@ from django.utils import timezone
 
 from feature_config.catalogue import Feature
 from feature_config.errors import FeatureError
+from gateway.beats import with_beats
 from gateway.configuration.stored import read_configuration
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.evaluation.live import LiveModel, find_candidate, find_judge, open_fleet
@@ -31,14 +31,12 @@ from prompts.evaluation.loader import load_suites, shipped_suites
 from prompts.evaluation.runner import run_suite
 from prompts.evaluation.suite import CaseResult, Suite
 from prompts.loader import shipped_prompts
-from prompts.models import MAX_ATTEMPTS, EvaluationResult, EvaluationRun, RunState
+from prompts.models import EvaluationResult, EvaluationRun
+from selfhosted_models.background_runs import MAX_ATTEMPTS, RunState
 from selfhosted_models.models import ModelDeployment
 from selfhosted_models.secrets import SecretBox
 
 log = structlog.get_logger(__name__)
-
-#: How often a run that waits for answers renews its lease and looks whether it was cancelled.
-BEAT_S = 1.0
 
 
 def current_snapshot() -> ServingSnapshot:
@@ -214,7 +212,8 @@ def _ask_what_is_left(
     plan = _plan_of(run)
     done = set(run.results.values_list("case_id", flat=True))
     keeps_answer = settings.EVALUATION_ANSWER_DAYS > 0
-    with closing(_results(plan, done, options, runs_code=run.runs_code)) as results:
+    answers = _answers(plan, done, options, runs_code=run.runs_code)
+    with closing(with_beats(answers)) as results:
         for result in results:
             if result is not None:
                 run.record(result, keeps_answer=keeps_answer)
@@ -228,33 +227,6 @@ def _ask_what_is_left(
     else:
         codes = sorted(set(run.results.values_list("error", flat=True)))
         run.finish(RunState.FAILED, f"No case got an answer: {', '.join(codes)}.")
-
-
-def _results(
-    plan: _Plan, done: Collection[str], options: RuntimeSettings, *, runs_code: bool
-) -> Generator[CaseResult | None, None, None]:
-    """Yield each result as soon as it is there, and None every second without one.
-
-    The event loop stands still while the caller holds a result, so that the caller may block: for
-    the few milliseconds that a row takes.
-    """
-    with asyncio.Runner() as runner:
-        answers = _answers(plan, done, options, runs_code=runs_code)
-        upcoming: asyncio.Task[CaseResult | None] | None = None
-        try:
-            while True:
-                if upcoming is None:
-                    upcoming = runner.get_loop().create_task(_next_of(answers))
-                runner.run(_wait_for(upcoming))
-                if not upcoming.done():
-                    yield None
-                elif (result := upcoming.result()) is None:
-                    return
-                else:
-                    upcoming = None
-                    yield result
-        finally:
-            runner.run(_close(answers, upcoming))
 
 
 async def _answers(
@@ -274,20 +246,3 @@ async def _answers(
         async with aclosing(results):
             async for result in results:
                 yield result
-
-
-async def _next_of(answers: AsyncGenerator[CaseResult, None]) -> CaseResult | None:
-    return await anext(answers, None)
-
-
-async def _wait_for(upcoming: asyncio.Task[CaseResult | None]) -> None:
-    await asyncio.wait({upcoming}, timeout=BEAT_S)
-
-
-async def _close(
-    answers: AsyncGenerator[CaseResult, None], upcoming: asyncio.Task[CaseResult | None] | None
-) -> None:
-    if upcoming is not None:
-        upcoming.cancel()
-        await asyncio.wait({upcoming})
-    await answers.aclose()

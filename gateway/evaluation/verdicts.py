@@ -11,8 +11,9 @@ from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
 from prompts.errors import PromptError
 from prompts.evaluation.verdict import Comparison, Verdict, compare
-from prompts.models import EvaluationRun, RunState
+from prompts.models import EvaluationRun
 from prompts.registry import PromptRegistry, variants_for
+from selfhosted_models.background_runs import RunState
 from selfhosted_models.families import ModelFamily
 
 

@@ -24,7 +24,8 @@ from gateway.snapshot import ServingSnapshot
 from prompts.errors import PromptError
 from prompts.evaluation.loader import LoadedSuites, load_suites, shipped_suites
 from prompts.loader import shipped_prompts
-from prompts.models import EvaluationRun, RunState
+from prompts.models import EvaluationRun
+from selfhosted_models.background_runs import RunState
 
 EXIT_MISUSED = 2
 #: `started_by` of runs that no user of the pages asked for.

@@ -8,7 +8,8 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from feature_config.catalogue import Feature
 from gateway.evaluation.jobs import cancel_evaluation, resume_evaluation, start_evaluation
 from gateway.evaluation.runs import EvaluationRequest, carry_out
-from prompts.models import EvaluationRun, RunState
+from prompts.models import EvaluationRun
+from selfhosted_models.background_runs import RunState
 from selfhosted_models.models import ModelDeployment
 from tests.fakes.model_server import ModelServer, Script
 

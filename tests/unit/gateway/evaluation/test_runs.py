@@ -19,7 +19,8 @@ from gateway.evaluation.runs import (
     plan_run,
     sweep,
 )
-from prompts.models import MAX_ATTEMPTS, EvaluationResult, EvaluationRun, RunState
+from prompts.models import EvaluationResult, EvaluationRun
+from selfhosted_models.background_runs import MAX_ATTEMPTS, RunState
 from selfhosted_models.models import ModelDeployment
 from tests.factories import make_deployment, setting_of
 from tests.fakes.model_server import ModelServer, Script

@@ -12,7 +12,8 @@ from feature_config.models import FeatureSetting
 from gateway.evaluation.verdicts import comparison_with_previous, latest_verdicts
 from prompts.evaluation.suite import CaseResult, GivenAnswer, Outcome
 from prompts.loader import shipped_prompts
-from prompts.models import EvaluationRun, RunState
+from prompts.models import EvaluationRun
+from selfhosted_models.background_runs import RunState
 from selfhosted_models.models import ModelDeployment
 from tests.factories import make_deployment
 
