@@ -1,7 +1,8 @@
 """The one seam between what wants work done in the background and what does it.
 
-With REDIS_URL that is a Celery worker. Without, it is a thread of this process, one piece of work
-after the other; what is not done when the process ends is found by the next one's schedule.
+With REDIS_URL that is a Celery worker. Without, it is a thread of this process for each kind of
+work, one piece after the other; what is not done when the process ends is found by the next one's
+schedule.
 """
 
 import queue
@@ -24,7 +25,8 @@ log = structlog.get_logger(__name__)
 def run_in_background(task: Any, *ids: int) -> None:
     """Have `task` run soon, with ids as its arguments; returns at once."""
     if not settings.REDIS_URL:
-        _local_worker().put(partial(task, *ids))
+        kind = task.name.partition(".")[0]
+        _local_worker(kind).put(partial(task, *ids))
         return
     try:
         task.apply_async(ids, retry=False)
@@ -46,11 +48,11 @@ async def _run_and_wait(task: Any, every_s: float) -> float:
 
 
 @cache
-def _local_worker() -> "queue.SimpleQueue[Callable[[], None]]":
-    """Return the queue of the local worker thread, which the first use starts."""
+def _local_worker(kind: str) -> "queue.SimpleQueue[Callable[[], None]]":
+    """Return the queue of a local worker thread, which the first use starts."""
     jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-    # A daemon: the process need not wait for an evaluation to end.
-    threading.Thread(target=_work, args=(jobs,), name="background", daemon=True).start()
+    # A daemon: the process need not wait for the work to end.
+    threading.Thread(target=_work, args=(jobs,), name=f"background {kind}", daemon=True).start()
     return jobs
 
 

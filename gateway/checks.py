@@ -155,6 +155,12 @@ def _check_limits() -> Iterator[CheckMessage]:
                 hint=f"It is a whole number, {low} or more; docs/settings.md says what it means.",
                 id="gateway.E014",
             )
+    if settings.FINGERPRINT_HOUR is not None and not 0 <= settings.FINGERPRINT_HOUR <= 23:
+        yield Error(
+            "FINGERPRINT_HOUR is not an hour of the day.",
+            hint="It is 0 to 23, in UTC; empty: model servers are measured when somebody asks.",
+            id="gateway.E014",
+        )
     for name, (longest_s, default_s) in LIMITS_S.items():
         if not 0 <= getattr(settings, name) <= longest_s:
             yield Error(

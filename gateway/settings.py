@@ -84,6 +84,8 @@ USER_REQUESTS_PER_MINUTE = as_count(env.str("USER_REQUESTS_PER_MINUTE", default=
 QUEUE_SIZE = as_count(env.str("QUEUE_SIZE", default="32"))
 QUEUE_MAX_WAIT_S = as_number(env.str("QUEUE_MAX_WAIT_S", default="2"))
 PROBE_SILENT_S = as_number(env.str("PROBE_SILENT_S", default="30"))
+#: Hour of the day (UTC) from which model servers are measured again; None: never by themselves.
+FINGERPRINT_HOUR = as_count(_hour) if (_hour := env.str("FINGERPRINT_HOUR", default="3")) else None
 #: Less than gunicorn's --graceful-timeout, at which a worker is killed (deploy/serve.py).
 DRAIN_S = as_number(env.str("DRAIN_S", default="25"))
 BREAKER_FAILURES = as_count(env.str("BREAKER_FAILURES", default="5"))

@@ -17,6 +17,7 @@ from selfhosted_models.endpoints import MAX_URL_CHARS, parse_endpoint
 from selfhosted_models.errors import EndpointRefused, SecretUnavailable
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.fields import EndpointsField
+from selfhosted_models.probe_runs import ProbeRun as ProbeRun  # where Django looks for models
 from selfhosted_models.probing.fingerprint import (
     FORMAT_VERSION,
     described,

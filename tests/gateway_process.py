@@ -129,6 +129,7 @@ def gateway(folder: Path, **settings: str) -> Iterator[Gateway]:
         "DATABASE_URL": f"sqlite:///{data_dir / 'db.sqlite3'}",
         "UPSTREAM_ALLOWED_HOSTS": "127.0.0.1,localhost",
         "CONFIGURATION_POLL_S": "0.1",
+        "FINGERPRINT_HOUR": "",
         "PROBE_SILENT_S": "0",  # a model server of a test hears from the test alone
         "METRICS_BIND": f"127.0.0.1:{free_port()}",
         **settings,

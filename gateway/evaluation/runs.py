@@ -108,10 +108,13 @@ def plan_run(
     if request.judge:
         find_judge(snapshot, request.judge)
     suite = suite_for(request.feature, request.suite_path)
+    deployment = ModelDeployment.objects.get(name=candidate.serving.deployment)
+    fingerprint = deployment.fingerprints.first()
     return EvaluationRun.objects.create(
         batch=batch,
         feature=request.feature,
-        deployment=ModelDeployment.objects.get(name=candidate.serving.deployment),
+        deployment=deployment,
+        fingerprint_digest=fingerprint.digest if fingerprint else "",
         suite=suite.name,
         suite_path=request.suite_path,
         suite_version=suite.version,

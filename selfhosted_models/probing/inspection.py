@@ -104,11 +104,8 @@ async def inspect(door: OutboundDoor, url: str, api_key: str = "") -> Inspection
         url: What somebody pasted.
         api_key: Sent along; "" for none.
     """
-    url = url.strip()
-    if "://" not in url:
-        url = f"http://{url}"
     try:
-        endpoint = parse_endpoint(url)
+        endpoint = pasted_endpoint(url)
     except EndpointRefused as refusal:
         return Inspection(Outcome.BLOCKED, refusal.safe_message)
     api_key = api_key.strip()
@@ -119,9 +116,25 @@ async def inspect(door: OutboundDoor, url: str, api_key: str = "") -> Inspection
             endpoint.url,
             needs_key=True,
         )
+    return await inspect_endpoint(door, endpoint, Secret(api_key) if api_key else None)
+
+
+def pasted_endpoint(url: str) -> Endpoint:
+    """Return what somebody pasted as it is asked.
+
+    Raises:
+        EndpointRefused: It is no URL of a server.
+    """
+    url = url.strip()
+    return parse_endpoint(url if "://" in url else f"http://{url}")
+
+
+async def inspect_endpoint(
+    door: OutboundDoor, endpoint: Endpoint, api_key: Secret | None
+) -> Inspection:
+    """Return what is at `endpoint`, or at a path near it; see `inspect`."""
     ends_at = asyncio.get_running_loop().time() + WITHIN_S
-    inspector = _Inspector(door, endpoint, Secret(api_key) if api_key else None, ends_at)
-    return await inspector.inspect()
+    return await _Inspector(door, endpoint, api_key, ends_at).inspect()
 
 
 @dataclass(frozen=True, slots=True)

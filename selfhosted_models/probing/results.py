@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from selfhosted_models.probing.outcomes import Outcome
 
@@ -66,6 +67,16 @@ class AbilityResult:
     context_tokens: int | None = None
     first_token_ms: float | None = None
     tokens_per_s: float | None = None
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "AbilityResult":
+        """Return a finding as it was stored by `asdict`."""
+        words = {
+            "trait": Trait(data["trait"]),
+            "state": State(data["state"]),
+            "outcome": Outcome(data["outcome"]),
+        }
+        return cls(**{**data, **words})
 
 
 def facts_of(results: Iterable[AbilityResult]) -> dict[str, bool | int]:

@@ -3,32 +3,23 @@ import json
 import math
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Collection, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from gateway.doors import model_server_door
-from gateway.fingerprints import AlreadyMeasuring, measure_each
-from selfhosted_models.endpoints import Endpoint
-from selfhosted_models.errors import DeploymentError
+from gateway.probes.checking import CHECK_WITHIN_S, check_each
+from gateway.probes.measuring import AlreadyMeasuring, measure_each
 from selfhosted_models.models import ModelDeployment
-from selfhosted_models.outbound import OutboundDoor
-from selfhosted_models.probing.check import check_endpoint
 from selfhosted_models.probing.inspection import Inspection, inspect
 from selfhosted_models.probing.measuring import WITHIN_S
-from selfhosted_models.probing.outcomes import Outcome, outcome_of
+from selfhosted_models.probing.outcomes import Outcome
 from selfhosted_models.probing.results import AbilityResult, State
-from selfhosted_models.secrets import SecretBox
-from selfhosted_models.serving import Clocks, ServingConfig
 
 UNHEALTHY, MISUSED = 1, 2
-CHECK_WITHIN_S = 10.0
-CONNECT_WITHIN_S = 3.0
 MAX_TIMEOUT_S = 3600
 
 
@@ -116,7 +107,7 @@ class Command(BaseCommand):
 
     async def _check_all(self, rows: list[ModelDeployment], timeout_s: float) -> bool:
         is_well = True
-        async for checked in _checks(rows, timeout_s):
+        async for checked in check_each(rows, timeout_s):
             is_well = is_well and checked.is_well
             self._tell(
                 asdict(checked),
@@ -184,47 +175,6 @@ class Command(BaseCommand):
         else:
             self.stdout.write("\n    ".join([line, *filter(None, more)]))
         self.stdout.flush()
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """One endpoint, asked for a sign of life."""
-
-    deployment: str
-    endpoint: str
-    outcome: Outcome = Outcome.OK
-    message: str = ""
-    took_ms: float = 0.0
-
-    @property
-    def is_well(self) -> bool:
-        return self.outcome is Outcome.OK
-
-
-async def _checks(rows: Iterable[ModelDeployment], timeout_s: float) -> AsyncIterator[_Checked]:
-    box = SecretBox(settings.ENCRYPTION_KEYS)
-    clocks = Clocks(min(CONNECT_WITHIN_S, timeout_s), timeout_s, timeout_s, timeout_s)
-    async with model_server_door() as door:
-        for row in rows:
-            try:
-                serving = row.to_serving_config(box)
-            except DeploymentError as error:
-                yield _Checked(row.name, "", outcome_of(error), error.safe_message)
-                continue
-            for endpoint in serving.endpoints:
-                yield await _check(door, serving, endpoint, clocks)
-
-
-async def _check(
-    door: OutboundDoor, serving: ServingConfig, endpoint: Endpoint, clocks: Clocks
-) -> _Checked:
-    checked = _Checked(serving.deployment, endpoint.url)
-    started_at = time.monotonic()
-    try:
-        await check_endpoint(door, serving, endpoint, clocks)
-    except DeploymentError as error:
-        checked = replace(checked, outcome=outcome_of(error), message=error.safe_message)
-    return replace(checked, took_ms=round((time.monotonic() - started_at) * 1000, 1))
 
 
 def _key_in(variable: str | None) -> str:

@@ -18,19 +18,25 @@ def test_local_thread_does_the_work_and_outlives_what_fails() -> None:
     done = threading.Event()
     seen: list[tuple[int, str]] = []
 
-    def work(number: int) -> None:
-        seen.append((number, threading.current_thread().name))
-        done.set()
+    class Work:
+        name = "probes.carry_out"
 
-    def fail() -> None:
-        raise ZeroDivisionError
+        def __call__(self, number: int) -> None:
+            seen.append((number, threading.current_thread().name))
+            done.set()
+
+    class Failure:
+        name = "probes.sweep"
+
+        def __call__(self) -> None:
+            raise ZeroDivisionError
 
     with capture_logs() as logs:
-        run_in_background(fail)
-        run_in_background(work, 7)
+        run_in_background(Failure())
+        run_in_background(Work(), 7)
         assert done.wait(WITHIN_S)
 
-    assert seen == [(7, "background")]
+    assert seen == [(7, "background probes")]
     assert [event["event"] for event in logs] == ["task.failed"]
 
 

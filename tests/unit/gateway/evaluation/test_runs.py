@@ -22,7 +22,7 @@ from gateway.evaluation.runs import (
 from prompts.models import EvaluationResult, EvaluationRun
 from selfhosted_models.background_runs import MAX_ATTEMPTS, RunState
 from selfhosted_models.models import ModelDeployment
-from tests.factories import make_deployment, setting_of
+from tests.factories import make_deployment, make_fingerprint, setting_of
 from tests.fakes.model_server import ModelServer, Script
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db]
@@ -83,6 +83,16 @@ def test_run_asks_every_case_and_stores_how_it_went(
     }
     assert failed.score == 0.5
     assert failed.took_ms is not None
+
+
+def test_run_names_the_server_as_it_was_measured(
+    deployment: ModelDeployment, suite_path: Path
+) -> None:
+    before = plan(suite_path)
+    fingerprint = make_fingerprint(deployment, chat=True)
+    after = plan(suite_path)
+
+    assert (before.fingerprint_digest, after.fingerprint_digest) == ("", fingerprint.digest)
 
 
 def test_live_path_is_asked_with_the_features_own_prompt(

@@ -4,16 +4,15 @@ import time
 
 import pytest
 import structlog.testing
-from pytest_django import Settings
 
-from gateway.fingerprints import (
+from gateway.models import Lease
+from gateway.probes.measuring import (
     LEASE,
     AlreadyMeasuring,
     feature_prompts,
     measure_all,
     measure_each,
 )
-from gateway.models import Lease
 from prompts.loader import shipped_prompts
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import Fingerprint, ModelDeployment
@@ -23,11 +22,6 @@ from tests.factories import make_deployment, make_serving
 from tests.fakes.model_server import MODEL, ModelServer, Script
 
 pytestmark = [pytest.mark.django_db, pytest.mark.enable_socket]
-
-
-@pytest.fixture(autouse=True)
-def _loopback_is_allowed(settings: Settings) -> None:
-    settings.UPSTREAM_ALLOWED_HOSTS = ["127.0.0.1"]
 
 
 def deployment_at(url: str, name: str = "gpu1") -> ModelDeployment:

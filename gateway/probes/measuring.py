@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -124,24 +124,38 @@ def _measure_row(
         on_result(row.name, unusable)
         return Measured(row.name, (unusable,), None)
     results = asyncio.run(_results(serving, on_result, within_s))
+    return Measured(row.name, results, store(row, results))
+
+
+def store(row: ModelDeployment, results: Sequence[AbilityResult]) -> Fingerprint | None:
+    """Store what was measured of `row`, and tell the log what is new; see `record`."""
     fingerprint = Fingerprint.objects.record(row, results)
     if fingerprint is not None and fingerprint.measured_at == fingerprint.created_at:
         log.info("fingerprint.stored", deployment=row.name, digest=fingerprint.digest)
         if fingerprint.has_drifted:
             log.warning("fingerprint.drifted", deployment=row.name, changes=fingerprint.drift)
-    return Measured(row.name, results, fingerprint)
+    return fingerprint
 
 
 async def _results(
     serving: ServingConfig, on_result: OnResult, within_s: float
 ) -> tuple[AbilityResult, ...]:
-    prompts = feature_prompts(shipped_prompts().registry, serving)
     results = []
-    async with (
-        model_server_door() as door,
-        aclosing(measure(door, serving, prompts, within_s=within_s)) as measuring,
-    ):
-        async for result in measuring:
+    async with aclosing(findings_of(serving, within_s)) as findings:
+        async for result in findings:
             on_result(serving.deployment, result)
             results.append(result)
     return tuple(results)
+
+
+async def findings_of(
+    serving: ServingConfig, within_s: float = WITHIN_S
+) -> AsyncGenerator[AbilityResult, None]:
+    """Yield each finding as it comes, asked with the prompts of real features."""
+    prompts = feature_prompts(shipped_prompts().registry, serving)
+    async with (
+        model_server_door() as door,
+        aclosing(measure(door, serving, prompts, within_s=within_s)) as findings,
+    ):
+        async for result in findings:
+            yield result
