@@ -9,6 +9,7 @@ from gateway.rest.deployments import Deployments
 from gateway.rest.direct_access import DirectAccess
 from gateway.rest.features import Features, FeatureSettings
 from gateway.rest.history import Audit, Revisions
+from gateway.rest.probes import DeploymentProbes, ProbeRuns
 from gateway.rest.schema import Schema
 from gateway.rest.serving_config import ServingConfiguration
 from gateway.rest.views import NoSuchPath
@@ -23,6 +24,11 @@ urlpatterns = [
         "deployments/<uuid:pk>/",
         Deployments.as_view(_SHOW | {"patch": "partial_update", "delete": "destroy"}),
     ),
+    path("deployments/<uuid:pk>/probe/", DeploymentProbes.as_view({"post": "probe"})),
+    path("deployments/<uuid:pk>/fingerprint/", DeploymentProbes.as_view({"post": "fingerprint"})),
+    path("probe-runs/", ProbeRuns.as_view(_LIST)),
+    path("probe-runs/<int:number>/", ProbeRuns.as_view(_SHOW)),
+    path("probe-runs/<int:number>/cancel/", ProbeRuns.as_view({"post": "cancel"})),
     path("features/", Features.as_view(_LIST)),
     path("features/<str:feature>/", Features.as_view(_SHOW)),
     path("feature-settings/", FeatureSettings.as_view(_LIST)),
