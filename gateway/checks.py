@@ -147,6 +147,9 @@ def _check_limits() -> Iterator[CheckMessage]:
         "REST_REQUESTS_PER_MINUTE": 0,
         "EVALUATION_ANSWER_DAYS": 0,
         "DOCS_UNANSWERED_QUESTIONS": 0,
+        "REQUEST_LOG_DAYS": 0,
+        "REQUEST_LOG_MAX_ROWS": 1,
+        "USAGE_DAYS": 1,
     }
     for name, low in least.items():
         if getattr(settings, name) < low:

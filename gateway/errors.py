@@ -7,7 +7,7 @@ contract's text says nothing, `message` stand beside what the wire contract fixe
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Any
 
@@ -135,6 +135,14 @@ KNOWN_ERRORS = (GatewayError, FeatureError, PromptError, DeploymentError, Config
 KnownError = GatewayError | FeatureError | PromptError | DeploymentError | ConfigurationError
 
 
+class Hop(StrEnum):
+    """Where on its way a request came to grief."""
+
+    CALLER = "caller"  # what was asked, or by whom: no other answer was possible
+    GATEWAY = "gateway"  # too busy, stopping, or not configured to answer
+    MODEL_SERVER = "model_server"
+
+
 class Dialect(Enum):
     """How errors are told; chosen by path."""
 
@@ -219,6 +227,14 @@ def answer_for(error: KnownError, dialect: Dialect, request_id: str) -> ErrorAns
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
     return ErrorAnswer(status, body, headers, error.code, error.safe_message)
+
+
+def hop_of(error: KnownError) -> Hop:
+    """Return where `error` came about."""
+    if isinstance(error, UpstreamError | CircuitOpen):
+        return Hop.MODEL_SERVER
+    status = error.status if isinstance(error, GatewayError) else _status_below(error)
+    return Hop.CALLER if status < HTTPStatus.INTERNAL_SERVER_ERROR else Hop.GATEWAY
 
 
 def _headers(error: KnownError) -> dict[str, str]:

@@ -8,10 +8,12 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import structlog
 
 from gateway.auth import Caller
+from gateway.errors import Hop
 from gateway.metrics import count_request
 from gateway.routing.errors import ServerStopping
 from prompts.render import RenderedPrompt
@@ -21,6 +23,8 @@ from selfhosted_models.serving_formats.base import Usage
 log = structlog.get_logger("gateway.request")
 
 MAX_USER_CHARS = 128
+MAX_REASON_CHARS = 500
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _DEADLINE_MS = re.compile(r"[0-9]{1,9}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -34,6 +38,19 @@ def sent_request_id(headers: Mapping[str, str]) -> str:
     return sent if _REQUEST_ID.fullmatch(sent) else ""
 
 
+class Ending(StrEnum):
+    """How a request ended, as far as error rates are concerned."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"  # the caller's own doing: a bad token or body, an inactive feature, a quota
+    FAILED = "failed"  # ours, or the model server's
+    CANCELLED = "cancelled"  # the client left before the end
+
+
+#: Outcomes of requests whose client did not wait for the end.
+_CANCELLED = frozenset({"client_left", "client_stalled"})
+
+
 @dataclass(slots=True)
 class Exchange:
     """Filled in as the request goes on; times are of the monotonic clock.
@@ -41,11 +58,14 @@ class Exchange:
     Attributes:
         request_id: The caller's, if it is well-formed, else a new one.
         route: Template of the matched URL; never the path itself, which a caller chooses.
-        outcome: `ok`, `client_left`, `server_stopping`, or the code of the error that ended it.
+        outcome: `ok`, `client_left`, `client_stalled`, `server_stopping`, or the code of the error
+            that ended it.
+        hop: Where that error came about.
         failed_attempts: Who was asked in vain, or could not be: "deployment: code".
         is_stopping: Whether the worker stops, and this request is cancelled for it.
         queued_s: How long it waited for a slot.
         first_content_at: When the first text came from the model server.
+        ended_at: When the last byte was sent; 0 until then.
     """
 
     request_id: str
@@ -57,6 +77,7 @@ class Exchange:
     status: int = 0
     outcome: str = "ok"
     reason: str = ""
+    hop: Hop | None = None
     caller: Caller | None = None
     feature: str = ""
     deployment: str = ""
@@ -71,6 +92,7 @@ class Exchange:
     configuration: str = ""
     usage: Usage = field(default_factory=Usage)
     first_content_at: float | None = None
+    ended_at: float = 0.0
 
     @classmethod
     def begin(cls, method: str, headers: Mapping[str, str]) -> "Exchange":
@@ -127,20 +149,43 @@ class Exchange:
             task.uncancel()
             raise ServerStopping
 
+    def fail(self, code: str, reason: str, hop: Hop) -> None:
+        """Note the error that ended it; a caller's own words may be in the reason."""
+        self.outcome, self.hop = code, hop
+        self.reason = _CONTROL_CHARACTERS.sub(" ", reason[:MAX_REASON_CHARS])
+
+    @property
+    def ending(self) -> Ending:
+        if self.outcome in _CANCELLED:
+            return Ending.CANCELLED
+        if self.hop is None:
+            return Ending.ANSWERED
+        return Ending.REFUSED if self.hop is Hop.CALLER else Ending.FAILED
+
+    @property
+    def first_content_s(self) -> float | None:
+        """How long the first text was waited for; None if none came."""
+        return None if self.first_content_at is None else self.first_content_at - self.started_at
+
+    @property
+    def total_s(self) -> float:
+        """From first to last byte, once it has ended."""
+        return self.ended_at - self.started_at
+
     def note_content(self) -> None:
         if self.first_content_at is None:
             self.first_content_at = time.monotonic()
 
     def finish(self) -> None:
         """Write the log event: after the last byte, once per request. Never holds what was said."""
-        now = time.monotonic()
+        self.ended_at = time.monotonic()
         subject = self.caller.subject if self.caller else ""
-        first_s = self.first_content_at and self.first_content_at - self.started_at
+        first_s = self.first_content_s
         count_request(
             feature=self.feature,
             deployment=self.deployment,
             outcome=self.outcome,
-            total_s=now - self.started_at,
+            total_s=self.total_s,
             first_content_s=first_s,
             queued_s=self.queued_s,
             attempts=self.attempts,
@@ -169,8 +214,8 @@ class Exchange:
             configuration=self.configuration,
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
-            first_content_ms=first_s and _ms(first_s),
-            total_ms=_ms(now - self.started_at),
+            first_content_ms=None if first_s is None else _ms(first_s),
+            total_ms=_ms(self.total_s),
         )
 
 

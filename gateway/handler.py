@@ -26,10 +26,12 @@ from gateway.errors import (
     BodyTimeout,
     BodyTooLarge,
     Dialect,
+    Hop,
     KnownError,
     MethodUnknown,
     PathUnknown,
     answer_for,
+    hop_of,
 )
 from gateway.exchange import Exchange
 from gateway.requests import GatewayRequest, StreamedAnswer
@@ -41,7 +43,6 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_PUBLIC_BODY_BYTES = 1024  # nobody who sends one there means well
-MAX_REASON_CHARS = 500
 
 #: Answered without a token.
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/monitoring/healthz", "/monitoring/ready"})
@@ -71,12 +72,15 @@ class GatewayHandler:
         except ClientStalled:
             exchange.outcome = "client_stalled"  # not ended cleanly: the server cuts the connection
         except asyncio.CancelledError:
-            exchange.outcome = "server_stopping"
+            exchange.fail("server_stopping", "", Hop.GATEWAY)
             raise
         finally:
             if request.turn is not None:
                 request.turn.leave()
             exchange.finish()
+            usage = self._runtime.usage
+            if usage is not None and request.path_info not in PUBLIC_PATHS:
+                usage.add(exchange)
 
     def drain(self) -> None:
         """Take no more requests, and end those that are still under way after a while.
@@ -149,7 +153,7 @@ class GatewayHandler:
         except ClientStalled:
             raise
         except Exception:  # a bug behind the status: the server logs it and cuts the connection
-            request.exchange.outcome = "internal_error"
+            request.exchange.fail("internal_error", "", Hop.GATEWAY)
             raise
         finally:
             if isinstance(response, StreamedAnswer):
@@ -220,7 +224,7 @@ async def _send_parts(response: StreamedAnswer, exchange: Exchange, write: Send)
     except DeploymentError as error:
         # The status is gone. Without the final message the server cuts the connection, so the
         # client sees that the answer broke off and never takes it for a whole one.
-        exchange.outcome, exchange.reason = error.code, error.safe_message
+        exchange.fail(error.code, error.safe_message, hop_of(error))
         return
     await write({"type": "http.response.body"})
 
@@ -238,7 +242,7 @@ async def _send_start(status: int, headers: dict[str, str], exchange: Exchange, 
 def _error_response(request: GatewayRequest, error: KnownError) -> HttpResponse:
     exchange = request.exchange
     answer = answer_for(error, Dialect.of_path(request.path_info), exchange.request_id)
-    exchange.outcome, exchange.reason = answer.code, answer.reason[:MAX_REASON_CHARS]
+    exchange.fail(answer.code, answer.reason, hop_of(error))
     return HttpResponse(
         orjson.dumps(answer.body),
         status=answer.status,
@@ -248,7 +252,7 @@ def _error_response(request: GatewayRequest, error: KnownError) -> HttpResponse:
 
 
 def _bug_response(request: GatewayRequest) -> HttpResponse:
-    request.exchange.outcome = "internal_error"
+    request.exchange.fail("internal_error", "", Hop.GATEWAY)
     return HttpResponse(
         "Internal Server Error", status=500, content_type="text/plain; charset=utf-8"
     )

@@ -50,6 +50,9 @@ _queued = Histogram(
 )
 _tokens = Counter("duo_tokens", "As the model servers counted them.", (*_ANSWERED_BY, "direction"))
 _attempts = Counter("duo_upstream_attempts", "Requests sent to model servers.", _ANSWERED_BY)
+_unrecorded = Counter(
+    "duo_usage_unrecorded", "Requests left out of the usage records for lack of room or database."
+)
 
 _in_flight = Gauge(
     "duo_in_flight", "Requests a deployment works on.", ("deployment",), multiprocess_mode="livesum"
@@ -107,6 +110,11 @@ def count_request(
         _child(_tokens, *answered_by, "input").inc(input_tokens)
     if output_tokens:
         _child(_tokens, *answered_by, "output").inc(output_tokens)
+
+
+def count_unrecorded(requests: int) -> None:
+    """Count requests that no usage record will tell of."""
+    _unrecorded.inc(requests)
 
 
 @lru_cache(maxsize=4096)

@@ -1,9 +1,11 @@
-"""What was configured, by whom, and what was done: two tables that only ever grow."""
+"""The gateway's tables: history, leases, clients of the REST API, and what requests came to."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn
 
 from django.db import models
+
+from gateway.usage.latency import BUCKETS
 
 
 class AppendOnly(Exception):
@@ -165,3 +167,95 @@ class IdempotentAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client}: {self.key}"
+
+
+class SliceLength(models.IntegerChoices):
+    """Seconds that one row of usage spans; the finer, the sooner it is deleted."""
+
+    FIVE_MINUTES = 300
+    HOUR = 3600
+    DAY = 86400
+
+
+class UsageSlice(models.Model):
+    """What requests for one feature, answered by one deployment, came to in a slice of time.
+
+    Beside the fields below it has counts of times in the buckets of `gateway.usage.latency`:
+    `first_token_0`, … of those to the first text, `total_0`, … of whole answers.
+    """
+
+    FIRST_TOKEN: ClassVar = tuple(f"first_token_{number}" for number in range(BUCKETS))
+    TOTAL: ClassVar = tuple(f"total_{number}" for number in range(BUCKETS))
+    #: Whatever is added up.
+    COUNTS: ClassVar = (
+        *("answered", "refused", "failed", "cancelled", "unrecorded"),
+        *("input_tokens", "output_tokens"),
+        *FIRST_TOKEN,
+        *TOTAL,
+    )
+
+    id = models.BigAutoField(primary_key=True)
+    length_s = models.PositiveIntegerField(choices=SliceLength.choices)
+    start = models.DateTimeField(help_text="UTC.")
+    feature = models.CharField(max_length=40, blank=True, help_text="Empty: none was asked.")
+    deployment = models.CharField(max_length=100, blank=True, help_text="Empty: none was asked.")
+    answered = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(default=0, help_text="For what the caller did.")
+    failed = models.PositiveBigIntegerField(default=0, help_text="For what we or a server did.")
+    cancelled = models.PositiveBigIntegerField(default=0, help_text="The client left.")
+    unrecorded = models.PositiveBigIntegerField(default=0, help_text="Requests nothing is known of")
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["start"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["length_s", "start", "feature", "deployment"], name="gateway_usage_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M} {self.feature} {self.deployment}".strip()
+
+
+for _name in (*UsageSlice.FIRST_TOKEN, *UsageSlice.TOTAL):
+    UsageSlice.add_to_class(_name, models.PositiveBigIntegerField(default=0))
+
+
+class LoggedRequest(models.Model):
+    """One request: who answered, how it ended, what it took. Never what was said."""
+
+    id = models.BigAutoField(primary_key=True)
+    ended_at = models.DateTimeField(db_index=True, help_text="UTC.")
+    request_id = models.CharField(max_length=128, db_index=True)
+    route = models.CharField(max_length=100, help_text="Template of the URL.")
+    status = models.PositiveSmallIntegerField(help_text="HTTP; 0: none was sent.")
+    ending = models.CharField(max_length=10, help_text="As counted in slices: answered, …")
+    outcome = models.CharField(max_length=64, help_text="ok, or a code.")
+    hop = models.CharField(max_length=20, blank=True, help_text="Where the error came about.")
+    reason = models.CharField(max_length=500, blank=True, help_text="What happened, what to do.")
+    feature = models.CharField(max_length=40, blank=True)
+    deployment = models.CharField(max_length=100, blank=True)
+    attempts = models.PositiveSmallIntegerField(help_text="Requests sent to model servers.")
+    prompt = models.CharField(max_length=150, blank=True, help_text="Name, variant and version.")
+    prompt_digest = models.CharField(max_length=64, blank=True)
+    configuration = models.CharField(max_length=32, blank=True, help_text="Digest of a revision.")
+    user_hash = models.CharField(max_length=16, blank=True, help_text="Keyed with SECRET_KEY.")
+    input_tokens = models.PositiveIntegerField(null=True)
+    output_tokens = models.PositiveIntegerField(null=True)
+    queued_ms = models.PositiveIntegerField()
+    first_token_ms = models.PositiveIntegerField(null=True)
+    total_ms = models.PositiveIntegerField()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["ending", "-id"], name="gateway_request_ending"),
+            models.Index(fields=["feature", "-id"], name="gateway_request_feature"),
+            models.Index(fields=["deployment", "-id"], name="gateway_request_deployment"),
+            models.Index(fields=["user_hash", "-id"], name="gateway_request_user"),
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id

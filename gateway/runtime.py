@@ -46,6 +46,8 @@ from gateway.trusted_keys import (
     load_own_keys,
 )
 from gateway.upkeep import Step, database_step, keep_running
+from gateway.usage.buffer import UsageBuffer
+from gateway.usage.writer import UsageWriter
 from prompts.loader import shipped_prompts
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.outbound import OutboundDoor
@@ -141,6 +143,7 @@ class Runtime:
         trust: Who is believed.
         quotas: What users, and this worker, may have under way.
         docs: The documentation search.
+        usage: Takes requests that ended, to be written down; None on a node that keeps no records.
     """
 
     options: RuntimeSettings
@@ -152,7 +155,9 @@ class Runtime:
     now: Callable[[], float] = time.time
     leases: SlotLeases | None = None
     docs_upkeep: DocsUpkeep | None = None
+    usage: UsageBuffer | None = None
     is_draining: bool = False
+    _usage_writer: UsageWriter | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _questions_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "documentation questions")
@@ -222,6 +227,7 @@ class Runtime:
             )
             reconciling = keep_running("documentation", runtime.docs_upkeep.round)
             runtime._tasks.append(asyncio.create_task(reconciling))
+        runtime._record_usage()
         for upkeep in (trust.issuer_keys, trust.deny_list):
             runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
@@ -247,11 +253,20 @@ class Runtime:
         if self.is_draining:
             raise ServerStopping
 
+    def _record_usage(self) -> None:
+        """Have requests written down from now on."""
+        self.usage = UsageBuffer()
+        self._usage_writer = UsageWriter(self.usage, self._database_thread)
+        recording = keep_running("usage records", self._usage_writer.round)
+        self._tasks.append(asyncio.create_task(recording))
+
     async def aclose(self) -> None:
         """Stop the upkeep and close every connection."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._usage_writer is not None:
+            await self._usage_writer.finish()
         if self.leases is not None:
             await self.leases.aclose()
         if self.docs_upkeep is not None:

@@ -96,6 +96,13 @@ REST_REQUESTS_PER_MINUTE = as_count(env.str("REST_REQUESTS_PER_MINUTE", default=
 #: Days that models' answers to the cases of a suite are kept; 0: they never are.
 EVALUATION_ANSWER_DAYS = as_count(env.str("EVALUATION_ANSWER_DAYS", default="0"))
 
+# --- Usage records --------------------------------------------------------------------------------
+#: Days that a row for each request is kept; 0: none is written.
+REQUEST_LOG_DAYS = as_count(env.str("REQUEST_LOG_DAYS", default="14"))
+REQUEST_LOG_MAX_ROWS = as_count(env.str("REQUEST_LOG_MAX_ROWS", default="500000"))
+#: Days that counts by hour and by day are kept.
+USAGE_DAYS = as_count(env.str("USAGE_DAYS", default="400"))
+
 # --- Django ---------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS: list[str] = env.list(

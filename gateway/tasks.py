@@ -11,6 +11,7 @@ from gateway.celery import app
 from gateway.evaluation import runs as evaluations
 from gateway.probes import runs as probes
 from gateway.probes import schedule
+from gateway.usage import retention
 
 carry_out_evaluation: Any = app.task(evaluations.carry_out, name="evaluation.carry_out")
 sweep_evaluations: Any = app.task(evaluations.sweep, name="evaluation.sweep")
@@ -18,6 +19,7 @@ forget_answers: Any = app.task(evaluations.forget_answers, name="evaluation.forg
 carry_out_probe: Any = app.task(probes.carry_out, name="probes.carry_out")
 sweep_probes: Any = app.task(schedule.sweep, name="probes.sweep")
 forget_probes: Any = app.task(schedule.forget_runs, name="probes.forget_runs")
+forget_usage: Any = app.task(retention.forget_usage, name="usage.forget")
 
 #: Seconds between two runs of each task that nobody asks for.
 SCHEDULE: Mapping[Any, float] = MappingProxyType(
@@ -26,6 +28,7 @@ SCHEDULE: Mapping[Any, float] = MappingProxyType(
         forget_answers: 3600.0,
         sweep_probes: 60.0,
         forget_probes: 3600.0,
+        forget_usage: 600.0,
     }
 )
 

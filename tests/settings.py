@@ -6,7 +6,9 @@ import tempfile
 os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="selfhosted-duo-tests-")
 # What a developer has set for a gateway of their own must not reach the tests.
 for name in [*os.environ]:
-    if name.startswith(("AIGW_", "GATEWAY_", "UPSTREAM_", "CONFIGURATION_", "DOCS_")) or name in {
+    if name.startswith(
+        ("AIGW_", "GATEWAY_", "UPSTREAM_", "CONFIGURATION_", "DOCS_", "USAGE_", "REQUEST_LOG_")
+    ) or name in {
         "DATABASE_URL",
         "REST_REQUESTS_PER_MINUTE",
         "SERVING_CONFIG_SIGNING_KEY",

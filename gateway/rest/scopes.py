@@ -9,5 +9,6 @@ class Scope(StrEnum):
     READ_CONFIGURATION = "read_configuration"
     WRITE_CONFIGURATION = "write_configuration"
     READ_AUDIT = "read_audit"
+    READ_USAGE = "read_usage"
     READ_SERVING_CONFIG = "read_serving_config"
     ISSUE_USER_TOKENS = "issue_user_tokens"

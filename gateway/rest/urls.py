@@ -12,6 +12,7 @@ from gateway.rest.history import Audit, Revisions
 from gateway.rest.probes import DeploymentProbes, ProbeRuns
 from gateway.rest.schema import Schema
 from gateway.rest.serving_config import ServingConfiguration
+from gateway.rest.usage import RequestLogs, Usage
 from gateway.rest.views import NoSuchPath
 
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -42,6 +43,9 @@ urlpatterns = [
     path("revisions/<int:number>/restore/", Revisions.as_view({"post": "restore"})),
     path("audit/", Audit.as_view(_LIST)),
     path("audit/<int:number>/", Audit.as_view(_SHOW)),
+    path("usage/", Usage.as_view(_SHOW)),
+    path("request-logs/", RequestLogs.as_view(_LIST)),
+    path("request-logs/<int:pk>/", RequestLogs.as_view(_SHOW)),
     path("serving-config/", ServingConfiguration.as_view(_SHOW)),
     path("direct_access/", DirectAccess.as_view({"post": "create"})),
     path("schema/", Schema.as_view({"get": "get"})),

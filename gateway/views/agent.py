@@ -13,7 +13,7 @@ from gateway.agent_messages import scratchpad, with_context
 from gateway.answers import Question, TextStream, with_inputs
 from gateway.api_document import GATES, NDJSON_STREAM, describes
 from gateway.chat_tools import ChatTool, available_tools
-from gateway.errors import KNOWN_ERRORS, ScopeDenied
+from gateway.errors import KNOWN_ERRORS, Hop, ScopeDenied, hop_of
 from gateway.feature_flags import enabled_flags
 from gateway.gates import Access, Candidate, decide
 from gateway.react import Action, AgentEvent, AnswerTooLong, FinalAnswerDelta, ReActParser
@@ -88,16 +88,24 @@ class _AgentStep:
     async def lines(self) -> AsyncIterator[bytes]:
         """Yield one line per event; each travels as an HTTP chunk of its own."""
         if self._payload.messages[-1:] == [] or self._payload.messages[-1].role != "user":
-            yield self._failed("request_invalid", "The last message must be the user's.")
+            yield self._failed(
+                "request_invalid", "The last message must be the user's.", Hop.CALLER
+            )
             return
         try:
             async for event in self._events():
                 yield self._line(event)
         except KNOWN_ERRORS as error:
             is_retryable = isinstance(error, UpstreamRejected) and error.is_overloaded
-            yield self._failed(error.code, error.safe_message, is_retryable=is_retryable)
+            yield self._failed(
+                error.code, error.safe_message, hop_of(error), is_retryable=is_retryable
+            )
         except AnswerTooLong:
-            yield self._failed("upstream_bad_response", "The model's answer is too long to be one.")
+            yield self._failed(
+                "upstream_bad_response",
+                "The model's answer is too long to be one.",
+                Hop.MODEL_SERVER,
+            )
 
     async def _events(self) -> AsyncIterator[AgentEvent]:
         inputs = _inputs(self._payload, self._tools)
@@ -114,13 +122,13 @@ class _AgentStep:
     def _line(self, event: AgentEvent) -> bytes:
         if isinstance(event, Action):
             if event.tool not in {tool.name for tool in self._tools}:
-                return self._failed("tool_unavailable", "tool not available")
+                return self._failed("tool_unavailable", "tool not available", Hop.MODEL_SERVER)
             return _json_line("action", asdict(event))
         kind = "final_answer_delta" if isinstance(event, FinalAnswerDelta) else "unknown"
         return _json_line(kind, asdict(event))
 
-    def _failed(self, code: str, message: str, *, is_retryable: bool = False) -> bytes:
-        self._exchange.outcome, self._exchange.reason = code, message
+    def _failed(self, code: str, message: str, hop: Hop, *, is_retryable: bool = False) -> bytes:
+        self._exchange.fail(code, message, hop)
         return _json_line("error", {"message": message, "retryable": is_retryable})
 
     async def aclose(self) -> None:

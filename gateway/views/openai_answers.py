@@ -9,6 +9,7 @@ import orjson
 from django.http.response import HttpResponseBase
 
 from gateway.answers import Question, TextStream
+from gateway.errors import hop_of
 from gateway.exchange import Exchange
 from gateway.requests import StreamedAnswer
 from gateway.schemas.openai import OpenAIRequest
@@ -94,7 +95,7 @@ async def _events(
         async for text in stream:
             yield event(form.piece(text))
     except DeploymentError as error:
-        exchange.outcome, exchange.reason = error.code, error.safe_message
+        exchange.fail(error.code, error.safe_message, hop_of(error))
         problem = {"message": error.safe_message, "type": "api_error", "code": error.code}
         yield _event({"error": problem | {"request_id": exchange.request_id}})
     else:

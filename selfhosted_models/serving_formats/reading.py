@@ -16,6 +16,8 @@ _FINISH_REASONS = {
     "tool_calls": "tool_calls",
 }
 _FAILURES = {"error", "abort"}
+#: No answer takes more tokens.
+MAX_COUNT = 2**31 - 1
 
 
 def load_json(data: bytes) -> Any:
@@ -90,8 +92,8 @@ def read_text(value: object) -> str:
 
 
 def read_count(value: object) -> int | None:
-    """Return a number of tokens; what is not a natural number counts as not given."""
-    return value if type(value) is int and value >= 0 else None
+    """Return a number of tokens; what cannot be one counts as not given."""
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
 
 
 def read_finish_reason(value: object) -> str | None:

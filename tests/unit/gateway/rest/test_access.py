@@ -20,11 +20,12 @@ VALUES = {
     "<uuid:pk>": "00000000-0000-4000-8000-000000000000",
     "<str:feature>": "duo_chat",
     "<int:number>": "1",
+    "<int:pk>": "1",
 }
 ROLES: dict[str, tuple[Scope, ...]] = {
-    "viewer": (Scope.READ_CONFIGURATION,),
-    "editor": (Scope.READ_CONFIGURATION, Scope.WRITE_CONFIGURATION),
-    "security officer": (Scope.READ_CONFIGURATION, Scope.READ_AUDIT),
+    "viewer": (Scope.READ_CONFIGURATION, Scope.READ_USAGE),
+    "editor": (Scope.READ_CONFIGURATION, Scope.WRITE_CONFIGURATION, Scope.READ_USAGE),
+    "security officer": (Scope.READ_CONFIGURATION, Scope.READ_AUDIT, Scope.READ_USAGE),
     "gateway node": (Scope.READ_SERVING_CONFIG,),
     "rails": (Scope.ISSUE_USER_TOKENS,),
     "nobody": (),

@@ -13,7 +13,17 @@ from selfhosted_models.serving_formats.reading import (
 
 @pytest.mark.parametrize(
     ("value", "count"),
-    [(0, 0), (7, 7), (-1, None), (True, None), (7.5, None), ("7", None), (None, None), ([7], None)],
+    [
+        (0, 0),
+        (7, 7),
+        (-1, None),
+        (True, None),
+        (7.5, None),
+        ("7", None),
+        (None, None),
+        ([7], None),
+        (10**30, None),
+    ],
     ids=str,
 )
 def test_count_is_a_natural_number_or_not_given(value: object, count: int | None) -> None:
