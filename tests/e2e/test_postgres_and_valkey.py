@@ -1,5 +1,6 @@
 """On a real PostgreSQL, with a real Valkey telling two workers that something changed."""
 
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from tests.gateway_process import Gateway, gateway
 
 #: So long that only the hint can explain a change that arrives.
 NEVER_POLLS_S = "3600"
+#: Each worker writes every five seconds or so.
+COUNTED, COUNTED_WITHIN_S = 30, 20
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +110,32 @@ def test_what_is_ours_is_never_dialled(
 def _complete(running: Gateway, instance: GitLab) -> httpx.Response:
     headers = instance.headers(instance.mint(["complete_code"]))
     return httpx.post(running.url + COMPLETION.path, json=COMPLETION.body, headers=headers)
+
+
+def test_counts_of_both_workers_add_up(
+    big_gateway: Gateway, instance: GitLab, postgres_url: str, model_server: ModelServer
+) -> None:
+    deployment = {
+        "name": "counted",
+        "family": "codegemma-7b-it",
+        "serving_format": "openai_text",
+        "endpoints": [model_server.endpoint],
+        "model_identifier": "codegemma",
+    }
+    big_gateway.apply([deployment], {"code_completions": ["counted"]}, workers=2)
+
+    for _ in range(COUNTED):  # a connection each: the kernel spreads them over the workers
+        assert _complete(big_gateway, instance).status_code == httpx.codes.OK
+
+    found: tuple[object, ...] | None = None
+    deadline = time.monotonic() + COUNTED_WITHIN_S
+    while found != (COUNTED, COUNTED) and time.monotonic() < deadline:
+        with psycopg.connect(postgres_url.removesuffix("/postgres") + "/e2e") as connection:
+            found = connection.execute(
+                """
+                SELECT (SELECT sum(answered) FROM gateway_usageslice
+                        WHERE length_s = 86400 AND deployment = 'counted'),
+                       (SELECT count(*) FROM gateway_loggedrequest WHERE deployment = 'counted')
+                """
+            ).fetchone()
+    assert found == (COUNTED, COUNTED)
