@@ -41,10 +41,11 @@ $(STAMP): requirements-dev.txt requirements-llm.txt
 	@echo "==> .venv is ready"
 
 .PHONY: demo
-demo: setup ## ask a real small LLM through the gateway, and stay up; ONCE=1 ends after the answer
-	@$(BIN)/python deploy/demo.py $(if $(ONCE),--once)
+demo: setup ## ask a real small LLM through the gateway on PORT (8000), and stay up; ONCE=1 ends after the answer
+	@$(BIN)/python deploy/demo.py --port $(PORT) $(if $(ONCE),--once)
 
 .PHONY: dev
+dev: export TOTP_REQUIRED ?= 0
 dev: setup ## start the gateway on PORT (8000), restarting it when the code changes
 	$(BIN)/python manage.py migrate
 	$(BIN)/uvicorn gateway.asgi:application --reload --host 127.0.0.1 --port $(PORT)

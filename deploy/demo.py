@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The whole product on one machine: a real small LLM, registered, assigned, and asked.
 
-    python deploy/demo.py [--once]
+    python deploy/demo.py [--once] [--port 8000]
 
 Starts everything on loopback, asks one question through the gateway, and stays up until Ctrl-C;
 with --once it ends after the answer (exit 0), or says what failed (exit 1). Its data is in
@@ -27,8 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-HOST, PORT = "127.0.0.1", 8000
-GATEWAY = f"http://{HOST}:{PORT}"
+HOST = "127.0.0.1"
 DEPLOYMENT = "demo-smollm2"
 FEATURES = ("duo_chat", "code_completions", "code_generations")
 SCOPES = "duo_chat,complete_code,generate_code"
@@ -100,15 +99,15 @@ def copy_output(process: "subprocess.Popen[str]", name: str) -> "queue.Queue[str
     return lines
 
 
-def require_free_port() -> None:
+def require_free_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, PORT))
+            probe.bind((HOST, port))
         except OSError as error:
             raise DemoFailed(
-                f"Port {PORT} is in use: stop what listens there (perhaps another demo) and try "
-                "again."
+                f"Port {port} is in use: stop what listens there (perhaps another demo), or choose "
+                "another, as in make demo PORT=8001."
             ) from error
 
 
@@ -124,12 +123,12 @@ def wait_for_llm(process: "subprocess.Popen[str]") -> str:
     return url
 
 
-def wait_for_gateway(process: "subprocess.Popen[str]") -> None:
+def wait_for_gateway(process: "subprocess.Popen[str]", url: str) -> None:
     copy_output(process, "gateway")
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError):
-            urllib.request.urlopen(f"{GATEWAY}/monitoring/healthz", timeout=2).read()  # noqa: S310
+            urllib.request.urlopen(f"{url}/monitoring/healthz", timeout=2).read()  # noqa: S310
             return
         threading.Event().wait(0.1)
     raise DemoFailed(f"The gateway did not start. {_log_tail('gateway')}")
@@ -203,7 +202,7 @@ def question_headers(token: str) -> dict[str, str]:
     }
 
 
-def ask(token: str) -> None:
+def ask(gateway_url: str, token: str) -> None:
     """Ask the question through the gateway and print the answer as it comes."""
     body = {
         "model": "duo_chat",
@@ -211,7 +210,7 @@ def ask(token: str) -> None:
         "stream": True,
     }
     request = urllib.request.Request(  # noqa: S310
-        f"{GATEWAY}/openai/v1/chat/completions",
+        f"{gateway_url}/openai/v1/chat/completions",
         data=json.dumps(body).encode(),
         headers=question_headers(token),
     )
@@ -248,7 +247,7 @@ def _text_of(line: bytes) -> str:
     return str(choices[0]["delta"].get("content", "")) if choices else ""
 
 
-def tell_how_to_go_on(token: str, password: str) -> None:
+def tell_how_to_go_on(gateway_url: str, token: str, password: str) -> None:
     headers = " \\\n    ".join(
         f"-H '{name}: {value}'" for name, value in question_headers(token).items()
     )
@@ -258,13 +257,13 @@ def tell_how_to_go_on(token: str, password: str) -> None:
     print(f"""
 Everything is up until you press Ctrl-C.
 
-  The admin pages:  {GATEWAY}/admin/
+  The admin pages:  {gateway_url}/admin/
   user              admin
   password          {password}    (this run's; the next makes a new one)
 
   Ask something yourself (the token is good for an hour):
 
-  curl -N {GATEWAY}/openai/v1/chat/completions \\
+  curl -N {gateway_url}/openai/v1/chat/completions \\
     {headers} \\
     -d '{body}'
 
@@ -281,14 +280,16 @@ def set_environment() -> None:
     os.environ["DATA_DIR"] = str(data_dir)
     os.environ["DATABASE_URL"] = f"sqlite:///{data_dir / 'db.sqlite3'}"
     os.environ["UPSTREAM_ALLOWED_HOSTS"] = HOST
+    os.environ["TOTP_REQUIRED"] = "0"  # its password is good for one run, on loopback alone
     os.environ.setdefault("LOG_LEVEL", "INFO")
     os.environ["DJANGO_SETTINGS_MODULE"] = "gateway.settings"
 
 
-def run(*, once: bool) -> None:
+def run(*, once: bool, port: int) -> None:
     started = time.monotonic()
     set_environment()
-    require_free_port()
+    require_free_port(port)
+    gateway_url = f"http://{HOST}:{port}"
     say("Creating the database")
     migrate()
     say("Starting a real small LLM (SmolLM2, 135M parameters) on this machine's CPU")
@@ -297,14 +298,14 @@ def run(*, once: bool) -> None:
         say(f"It answers at {llm_url}; registering it and assigning {', '.join(FEATURES)}")
         register(llm_url)
         password, token = make_admin(), make_token()
-        say(f"Starting the gateway at {GATEWAY}")
-        with running("gateway", "serve.py", "--host", HOST, "--port", str(PORT)) as gateway:
-            wait_for_gateway(gateway)
+        say(f"Starting the gateway at {gateway_url}")
+        with running("gateway", "serve.py", "--host", HOST, "--port", str(port)) as gateway:
+            wait_for_gateway(gateway, gateway_url)
             say(f"Up after {time.monotonic() - started:.1f} s. Asking: {QUESTION}\n")
-            ask(token)
+            ask(gateway_url, token)
             if once:
                 return
-            tell_how_to_go_on(token, password)
+            tell_how_to_go_on(gateway_url, token, password)
             with suppress(KeyboardInterrupt):
                 gateway.wait()
                 raise DemoFailed(f"The gateway ended. {_log_tail('gateway')}")
@@ -313,10 +314,11 @@ def run(*, once: bool) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Ask a real small LLM through the gateway.")
     parser.add_argument("--once", action="store_true", help="end after the answer")
+    parser.add_argument("--port", type=int, default=8000, help="of the gateway, on loopback")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run(once=args.once)
+        run(once=args.once, port=args.port)
     except DemoFailed as error:
         print(f"\nThe demo failed. {error}", file=sys.stderr)
         return 1

@@ -6,8 +6,11 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django_otp.plugins.otp_totp import admin as _totp_admin  # noqa: F401 - registers its model
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from feature_config.admin import FeatureSettingAdmin
 from feature_config.models import FeatureSetting
@@ -21,6 +24,7 @@ from gateway.configuration.guards import (
     version_of,
 )
 from gateway.configuration.history import changing_configuration
+from gateway.users_admin import UserAdmin
 from selfhosted_models.admin import ModelDeploymentAdmin
 from selfhosted_models.models import ModelDeployment
 
@@ -132,3 +136,8 @@ class RecordedDeploymentAdmin(ConfigurationAdmin, ModelDeploymentAdmin):
 @admin.register(FeatureSetting)
 class RecordedSettingAdmin(ConfigurationAdmin, FeatureSettingAdmin):
     pass
+
+
+# Roles are made by migrations; a device's page would show its key.
+admin.site.unregister([User, Group, TOTPDevice])
+admin.site.register(User, UserAdmin)

@@ -1,8 +1,17 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 from django.db.models.signals import post_delete, post_save
 
 
+class AdminPagesConfig(admin_apps.AdminConfig):
+    """Django's admin with a site of our own."""
+
+    default = False
+    default_site = "gateway.admin_site.AdminSite"
+
+
 class GatewayConfig(AppConfig):
+    default = True
     name = "gateway"
     verbose_name = "AI Gateway"
 

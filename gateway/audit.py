@@ -3,8 +3,10 @@
 A record is written in the transaction of what it tells of: what cannot be recorded is not done.
 """
 
+import getpass
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -76,6 +78,14 @@ def attribution_of_request(request: HttpRequest, origin: Origin, reason: str = "
         source_address=address if _is_address(address) else None,
         request_id=sent_request_id(request.headers),
     )
+
+
+def system_user() -> str:
+    """Return who runs a command; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _is_address(text: str) -> bool:

@@ -173,6 +173,23 @@ def _check_limits() -> Iterator[CheckMessage]:
             )
 
 
+def _check_switches() -> Iterator[CheckMessage]:
+    switches = {"DEBUG": "DEBUG_SWITCH", "TOTP_REQUIRED": "", "SECURE_COOKIES": ""}
+    for name, setting in switches.items():
+        if getattr(settings, setting or name) is None:
+            yield Error(
+                f"{name} is neither on nor off.",
+                hint="Write 1 or 0 (also true, yes, on and false, no, off).",
+                id="gateway.E016",
+            )
+    if settings.HSTS_S < 0:
+        yield Error(
+            "HSTS_S is not a number of seconds.",
+            hint="It is a whole number; 0 sends no Strict-Transport-Security header.",
+            id="gateway.E017",
+        )
+
+
 def _check_log_level() -> Iterator[CheckMessage]:
     if settings.LOG_LEVEL not in LOG_LEVELS:
         yield Error(
@@ -275,6 +292,7 @@ _CHECKS = (
     _check_database,
     _check_refresh,
     _check_limits,
+    _check_switches,
     _check_log_level,
     _check_own_keys,
     _check_serving_config_key,

@@ -16,6 +16,7 @@ _CHATTY = (
     "httpx",
     "asyncio",
     "aiohttp.access",
+    "axes",
 )
 
 _SHARED: tuple[Any, ...] = (

@@ -7,6 +7,7 @@ name, not by an import error.
 import math
 import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -27,6 +28,12 @@ def as_number(text: str) -> float:
 def as_count(text: str) -> int:
     """Return the natural number in `text`; what is none becomes -1, which the checks refuse."""
     return int(text) if text.isascii() and text.isdecimal() else -1
+
+
+def as_switch(text: str) -> bool | None:
+    """Return what a switch is set to; None for neither, which the checks refuse by name."""
+    words = {True: {"1", "true", "yes", "on"}, False: {"", "0", "false", "no", "off"}}
+    return next((value for value, known in words.items() if text.strip().lower() in known), None)
 
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -95,6 +102,14 @@ REST_REQUESTS_PER_MINUTE = as_count(env.str("REST_REQUESTS_PER_MINUTE", default=
 # --- Evaluations ----------------------------------------------------------------------------------
 #: Days that models' answers to the cases of a suite are kept; 0: they never are.
 EVALUATION_ANSWER_DAYS = as_count(env.str("EVALUATION_ANSWER_DAYS", default="0"))
+# --- Who gets at the admin pages ------------------------------------------------------------------
+#: Of those who may change something.
+TOTP_REQUIRED = as_switch(env.str("TOTP_REQUIRED", default="1"))
+SECURE_COOKIES = as_switch(env.str("SECURE_COOKIES", default="1"))
+HSTS_S = as_count(env.str("HSTS_S", default="31536000"))
+IDLE_TIMEOUT_S = 30 * 60
+LOGIN_ATTEMPTS = 5
+LOCK_OUT = timedelta(minutes=15)
 
 # --- Usage records --------------------------------------------------------------------------------
 #: Days that a row for each request is kept; 0: none is written.
@@ -104,12 +119,14 @@ REQUEST_LOG_MAX_ROWS = as_count(env.str("REQUEST_LOG_MAX_ROWS", default="500000"
 USAGE_DAYS = as_count(env.str("USAGE_DAYS", default="400"))
 
 # --- Django ---------------------------------------------------------------------------------------
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG_SWITCH = as_switch(env.str("DEBUG", default="0"))
+DEBUG = DEBUG_SWITCH is True
 ALLOWED_HOSTS: list[str] = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", socket.gethostname()]
 )
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "gateway",  # before Django's apps: its templates come first
+    "gateway.apps.AdminPagesConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -121,24 +138,34 @@ INSTALLED_APPS = [
     "feature_config",
     "prompts",
     "docsearch",
-    "gateway",
+    "axes",
+    "csp",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
 ]
 MIDDLEWARE = [  # of the admin; the gateway's paths have a handler of their own (gateway/handler.py)
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "gateway.secure_cookies.plain_http_on_loopback",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
 ]
 ROOT_URLCONF = "gateway.urls"
 GATEWAY_URLCONF = "gateway.inbound_urls"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -220,10 +247,35 @@ STATIC_ROOT = DATA_DIR / "static"  # empty: see the next line
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
 WHITENOISE_USE_FINDERS = True  # served from the packages: nothing to collect, nothing to forget
 
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = IDLE_TIMEOUT_S
+SESSION_SAVE_EVERY_REQUEST = True  # the time-out counts from the last page, not from the login
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES is not False
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "gateway.views.error_pages.csrf_failed"
+SECURE_HSTS_SECONDS = max(HSTS_S, 0)
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+
+# The address is what the server says it is: proxies it trusts are named by FORWARDED_ALLOW_IPS.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
+AXES_COOLOFF_TIME = LOCK_OUT
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "gateway.views.error_pages.locked_out"
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True  # the audit trail has the logins
+AXES_VERBOSE = False
+OTP_TOTP_ISSUER = "Self-hosted models for GitLab Duo"
 
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOGGING_CONFIG = None

@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from feature_config.catalogue import Feature
@@ -69,6 +69,15 @@ def make_admin(**overrides: Any) -> User:
     """Return an instance admin, for `Client.force_login`; no password is set."""
     fields = {"username": f"admin-{next(_numbers)}", "is_staff": True, "is_superuser": True}
     return User.objects.create(**{**fields, **overrides})
+
+
+def make_user(role: str, **overrides: Any) -> User:
+    """Return a user of the pages with one role; no password is set."""
+    user = make_admin(
+        **{"username": f"{role}-{next(_numbers)}", "is_superuser": False, **overrides}
+    )
+    user.groups.add(Group.objects.get(name=role))
+    return user
 
 
 def make_serving(**overrides: Any) -> ServingConfig:

@@ -131,6 +131,7 @@ def gateway(folder: Path, **settings: str) -> Iterator[Gateway]:
         "CONFIGURATION_POLL_S": "0.1",
         "FINGERPRINT_HOUR": "",
         "PROBE_SILENT_S": "0",  # a model server of a test hears from the test alone
+        "TOTP_REQUIRED": "0",
         "METRICS_BIND": f"127.0.0.1:{free_port()}",
         **settings,
     }

@@ -17,8 +17,12 @@ for name in [*os.environ]:
         "ENCRYPTION_KEYS",
         "LOG_LEVEL",
         "DEBUG",
+        "HSTS_S",
+        "SECURE_COOKIES",
     }:
         del os.environ[name]
+
+os.environ["TOTP_REQUIRED"] = "0"  # the tests of it switch it on
 
 from gateway.settings import *  # noqa: E402, F403
 from gateway.settings import DATABASES  # noqa: E402

@@ -25,8 +25,8 @@ async def _log_in(page: Page, admin_url: str) -> None:
     await page.goto(admin_url)
     await page.fill("#id_username", "admin")
     await page.fill("#id_password", PASSWORD)
-    await page.click("input[type=submit]")
-    await expect(page.locator("h1", has_text="Configuration")).to_be_visible()
+    await page.click("#login-form button")
+    await expect(page.locator("h1", has_text="Home")).to_be_visible()
 
 
 async def _add_deployment(page: Page, admin_url: str, site: Site, name: str, family: str) -> None:

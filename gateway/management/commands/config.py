@@ -1,4 +1,3 @@
-import getpass
 import json
 import os
 import sys
@@ -10,7 +9,7 @@ from typing import Any, NoReturn
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from gateway.audit import Attribution, Origin
+from gateway.audit import Attribution, Origin, system_user
 from gateway.configuration.applying import (
     Outcome,
     apply_document,
@@ -81,7 +80,7 @@ class Command(BaseCommand):
         check.add_argument("number", metavar="N", type=int, nargs="?")
         for action in (apply, rollback):
             action.add_argument("--reason", default="", help="kept in the history")
-            action.add_argument("--author", default=_system_user(), help="whom the history names")
+            action.add_argument("--author", default=system_user(), help="whom the history names")
 
     def handle(self, *, action: str, **options: Any) -> None:
         run: Callable[..., None] = getattr(self, "_" + action.replace("-", "_"))
@@ -93,7 +92,7 @@ class Command(BaseCommand):
     def _plan(self, *, file: str, prune: bool, check: bool, **options: Any) -> None:
         with self._problems_of(file, options):
             document, keys = _read(file)
-            by = Attribution(_system_user(), Origin.FILE)
+            by = Attribution(system_user(), Origin.FILE)
             outcome = plan_document(document, by, keys, prune=prune)
         self._tell(outcome, options)
         if check and outcome.changes:
@@ -148,7 +147,7 @@ class Command(BaseCommand):
 
     def _check_revision(self, *, number: int | None, **options: Any) -> None:
         name = "What is stored now" if number is None else f"Revision {number}"
-        by = Attribution(_system_user(), Origin.COMMAND)
+        by = Attribution(system_user(), Origin.COMMAND)
         with self._problems_of(name, options, returncode=UNHEALTHY):
             outcome = rehearse_restore(document_of(_data(number)), by)
         if options["json"]:
@@ -245,14 +244,6 @@ def _data(number: int | None) -> Data:
 
 def _refuse(message: str) -> NoReturn:
     raise CommandError(message, returncode=MISUSED)
-
-
-def _system_user() -> str:
-    """Return who runs the command; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _summary(changes: Sequence[Change]) -> str:

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage
 from pytest_django import Settings
 
 from gateway.checks import check_deployment, check_settings
+from gateway.settings import as_switch
 from tests.unit.gateway.signing import weak_key
 
 WEAK_KEY = weak_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -49,6 +50,9 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E014", "PROBE_SILENT_S", -1.0),
     ("gateway.E011", "REDIS_URL", "valkey://cache:6379/0"),
     ("gateway.E012", "LOG_LEVEL", "LOUD"),
+    ("gateway.E016", "TOTP_REQUIRED", None),
+    ("gateway.E016", "SECURE_COOKIES", None),
+    ("gateway.E017", "HSTS_S", -1),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", "ai_commit_reader_for_chat"),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", '["a"]'),
     ("gateway.E018", "GITLAB_VERSION", "latest"),
@@ -140,3 +144,18 @@ def test_database_of_an_unknown_kind_is_told_without_its_url(good: Settings) -> 
 
     assert message.id == "gateway.E013"
     assert "DATABASE_URL" in message.msg
+
+
+def test_a_debug_switch_that_is_neither_on_nor_off_is_named(good: Settings) -> None:
+    good.DEBUG_SWITCH = as_switch("maybe")
+
+    (message,) = check_settings()
+
+    assert (message.id, message.msg) == ("gateway.E016", "DEBUG is neither on nor off.")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("1", True), (" On ", True), ("no", False), ("", False)]
+)
+def test_switches_are_read_as_people_write_them(text: str, *, meant: bool) -> None:
+    assert as_switch(text) is meant

@@ -1,0 +1,77 @@
+"""The admin site: who is let in, and what every page has around it."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.urls import path, reverse
+from django.utils.http import urlencode
+
+from gateway.audit import Origin, attribution_of_request, record
+from gateway.roles import needs_second_factor
+from gateway.views.second_factor import SecondFactorView
+
+#: The pages every other leads to: title, URL name, permission that shows it.
+_NAVIGATION = (
+    ("Home", "admin:index", ""),
+    ("Features", "admin:feature_config_featuresetting_changelist", "view_featuresetting"),
+    ("Deployments", "admin:selfhosted_models_modeldeployment_changelist", "view_modeldeployment"),
+    ("Users", "admin:auth_user_changelist", "view_user"),
+)
+
+
+class AdminSite(admin.AdminSite):
+    site_header = "Self-hosted models for GitLab Duo"
+    site_title = "Self-hosted models"
+    index_title = "Home"
+    site_url = None  # there is no other site to view
+    enable_nav_sidebar = False
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        user: Any = request.user
+        if not super().has_permission(request):
+            return False
+        return user.is_verified() or not needs_second_factor(user)
+
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        if super().has_permission(request) and not self.has_permission(request):
+            return self._to_second_factor(request)
+        response = super().login(request, extra_context)
+        if request.method == "POST" and request.user.is_authenticated:
+            record(attribution_of_request(request, Origin.WEB), "login.succeeded")
+        return response
+
+    def _to_second_factor(self, request: HttpRequest) -> HttpResponse:
+        query = {REDIRECT_FIELD_NAME: request.GET.get(REDIRECT_FIELD_NAME, "")}
+        return HttpResponseRedirect(f"{reverse('admin:second_factor')}?{urlencode(query)}")
+
+    def get_urls(self) -> list[Any]:
+        # For those who are half-way in too: they may finish, or leave.
+        own = [
+            path("second-factor/", SecondFactorView.as_view(site=self), name="second_factor"),
+            path("logout/", self.logout, name="logout"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        context["navigation"] = self._navigation(request) if context["has_permission"] else []
+        return context
+
+    def _navigation(self, request: HttpRequest) -> list[dict[str, Any]]:
+        granted = {name.partition(".")[2] for name in request.user.get_all_permissions()}
+        here = _section_of(request.path)
+        return [
+            {"title": title, "url": url, "is_current": url == here}
+            for title, name, permission in _NAVIGATION
+            if not permission or permission in granted
+            for url in [resolve_url(name)]
+        ]
+
+
+def _section_of(request_path: str) -> str:
+    """Return the URL of the navigation that a page belongs to: the longest that begins its own."""
+    urls = [resolve_url(name) for _, name, _ in _NAVIGATION]
+    return max((url for url in urls if request_path.startswith(url)), key=len, default="")
