@@ -124,6 +124,33 @@ FEATURES: Mapping[Feature, FeatureFacts] = MappingProxyType({
 # fmt: on
 
 
+#: The features as people look for them: where in GitLab they show.
+FEATURE_GROUPS: Mapping[str, tuple[Feature, ...]] = MappingProxyType(
+    {
+        "Code Suggestions": (Feature.CODE_COMPLETIONS, Feature.CODE_GENERATIONS),
+        "GitLab Duo Chat": (
+            Feature.DUO_CHAT,
+            Feature.CODE_EXPLANATION,
+            Feature.TEST_GENERATION,
+            Feature.ROOT_CAUSE_ANALYSIS,
+            Feature.VULNERABILITY_EXPLANATION,
+        ),
+        "Merge requests": (
+            Feature.MERGE_REQUEST_SUMMARY,
+            Feature.CODE_REVIEW_SUMMARY,
+            Feature.MR_TEMPLATE_POPULATION,
+            Feature.SUGGESTED_REVIEWERS,
+        ),
+        "Issues": (Feature.DISCUSSION_SUMMARY, Feature.ISSUE_DESCRIPTION_GENERATION),
+        "Elsewhere": (
+            Feature.VULNERABILITY_RESOLUTION,
+            Feature.GIT_SUGGESTIONS,
+            Feature.VALUE_STREAM_FORECASTING,
+        ),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class WirePrompt:
     """A prompt that GitLab asks for by id.

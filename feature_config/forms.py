@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -18,59 +19,93 @@ INACTIVE = "inactive"
 _FALLBACK_HELP = "One request tries two endpoints at most: those of the first choice come first."
 
 
-def usable_deployments(feature: Feature) -> list[ModelDeployment]:
-    """Return the active deployments whose family the feature takes."""
-    return [
-        deployment
-        for deployment in ModelDeployment.objects.active()
-        if support_level(feature, ModelFamily(deployment.family)).is_selectable
-    ]
+class AnswererSelect(forms.Select):
+    """A drop-down that shows what cannot be chosen too, greyed out."""
+
+    refused: frozenset[str] = frozenset()
+
+    def create_option(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(*args, **kwargs)
+        if str(option["value"]) in self.refused:
+            option["attrs"]["disabled"] = True
+        return option
 
 
 class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
-    """One drop-down for what answers, one for each fallback after it, and the prompt's version."""
+    """One drop-down for what answers, one for each fallback after it, and the prompt's version.
+
+    Args:
+        deployments: All there are, where the caller has read them already.
+    """
 
     class Meta:
         model = FeatureSetting
         fields: ClassVar[list[str]] = ["prompt_version"]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, deployments: Sequence[ModelDeployment] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        feature = Feature(self.instance.feature)
+        self.feature = Feature(self.instance.feature)
+        known = list(ModelDeployment.objects.all()) if deployments is None else deployments
         chosen = [choice.deployment for choice in self.instance.choices.all()]
+        usable = [item for item in known if not _why_not(self.feature, item)]
         # What is chosen stays visible, even if it was deactivated meanwhile.
-        offered = {item.pk: item for item in (*usable_deployments(feature), *chosen)}
+        offered = {item.pk: item for item in (*usable, *chosen)}
         self._offered = {str(key): item for key, item in offered.items()}
-        options = [
-            (key, f"{item.name} ({_family(item)}: {_level(feature, item)})")
-            for key, item in self._offered.items()
-        ]
-        first = "inactive" if self.instance.is_inactive else UNASSIGNED
-        self.fields["answered_by"] = forms.ChoiceField(
-            label="Answered by",
-            required=False,
-            help_text=_not_offered(feature),
-            error_messages={
-                "invalid_choice": "That deployment cannot answer this feature: choose one listed."
-            },
-            initial=str(chosen[0].pk) if chosen else first,
-            choices=[
+        refused = [item for item in known if item.pk not in offered]
+        first = INACTIVE if self.instance.is_inactive else UNASSIGNED
+        self._add_place(
+            "answered_by",
+            [
                 (UNASSIGNED, "Unassigned: no choice yet"),
                 (INACTIVE, "Inactive: refused to everyone"),
-                *options,
             ],
+            refused,
+            label="Answered by",
+            initial=str(chosen[0].pk) if chosen else first,
         )
         # Three at least, where there are so many; those there are, and one more to choose.
         fallbacks = min(max(len(chosen), 3), len(self._offered) - 1, MAX_CHOICES - 1)
         for number in range(1, fallbacks + 1):
-            self.fields[f"fallback_{number}"] = forms.ChoiceField(
+            self._add_place(
+                f"fallback_{number}",
+                [(UNASSIGNED, "Nothing")],
+                [],
                 label=f"Then, if that cannot be reached ({number})",
-                required=False,
                 help_text=_FALLBACK_HELP if number == 1 else "",
                 initial=str(chosen[number].pk) if len(chosen) > number else UNASSIGNED,
-                choices=[(UNASSIGNED, "Nothing"), *options],
             )
         self.fields["prompt_version"] = self.fields.pop("prompt_version")  # stands last
+
+    def _add_place(
+        self,
+        name: str,
+        first: list[tuple[str, str]],
+        refused: Sequence[ModelDeployment],
+        **field: Any,
+    ) -> None:
+        """Add a drop-down: `first`, then what can be chosen, then what cannot and why."""
+        options = [
+            (key, f"{item.name} ({_family(item)}: {_level(self.feature, item)})")
+            for key, item in self._offered.items()
+        ]
+        greyed = [
+            (str(item.pk), f"{item.name} ({_why_not(self.feature, item)})") for item in refused
+        ]
+        place = forms.ChoiceField(
+            required=False,
+            choices=[*first, *options],
+            widget=AnswererSelect,
+            error_messages={
+                "invalid_choice": "That deployment cannot answer this feature: choose one listed."
+            },
+            **field,
+        )
+        if greyed:
+            place.widget.refused = frozenset(key for key, _ in greyed)
+            place.widget.choices = [*first, *options, ("Cannot answer this", greyed)]
+        self.fields[name] = place
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -84,12 +119,12 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
                 "A fallback needs a first choice: choose it under Answered by, or set each "
                 "fallback to Nothing."
             )
-        feature = Feature(self.instance.feature)
-        check_choices(feature, self._chosen)
+        check_choices(self.feature, self._chosen)
+        version = cleaned.get("prompt_version", self.instance.prompt_version)
         try:
-            check_prompt_version(feature, self._chosen, cleaned.get("prompt_version", ""))
+            check_prompt_version(self.feature, self._chosen, version)
         except ValidationError as error:
-            self.add_error("prompt_version", error)
+            self.add_error("prompt_version" if "prompt_version" in self.fields else None, error)
         return cleaned
 
     def apply(self) -> None:
@@ -101,14 +136,16 @@ class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]
             setting.assign(self._chosen)
 
 
-def _not_offered(feature: Feature) -> str:
-    """Name the deployments that are missing from the list, and why."""
-    missing = [
-        f"{deployment.name} ({_why_not(feature, deployment)})"
-        for deployment in ModelDeployment.objects.all()
-        if _why_not(feature, deployment)
-    ]
-    return f"Not offered: {', '.join(missing)}." if missing else ""
+class FeatureRowForm(FeatureSettingForm):
+    """The choice alone, as a row of the page of all features has it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self.fields["prompt_version"]
+
+    @property
+    def fallbacks(self) -> list[forms.BoundField]:
+        return [field for field in self if field.name != "answered_by"]
 
 
 def _why_not(feature: Feature, deployment: ModelDeployment) -> str:

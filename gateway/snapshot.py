@@ -5,7 +5,7 @@ that began with one keeps it to its end.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -32,6 +32,7 @@ class ServingSnapshot:
         prompts: The compiled prompt definitions.
         rows_digest: Digest of the rows themselves: keys that are encrypted anew make a new snapshot
             of the same version.
+        unusable: Why an active deployment was left out, by name.
     """
 
     version: str
@@ -39,13 +40,14 @@ class ServingSnapshot:
     routes: Mapping[Feature, FeatureRoute]
     prompts: PromptRegistry
     rows_digest: str = ""
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_snapshot(
     configuration: StoredConfiguration, prompts: PromptRegistry, box: SecretBox
 ) -> ServingSnapshot:
     """Return the snapshot of `configuration`; a deployment that cannot be used is left out."""
-    deployments = {}
+    deployments, unusable = {}, {}
     for deployment in configuration.deployments:
         if not deployment.is_active:
             continue
@@ -54,6 +56,7 @@ def build_snapshot(
                 box, configuration.fingerprints.get(deployment.pk)
             )
         except DeploymentError as error:
+            unusable[deployment.name] = error.safe_message
             log.warning(
                 "deployment.unusable",
                 deployment=deployment.name,
@@ -61,6 +64,7 @@ def build_snapshot(
                 reason=error.safe_message,
             )
         except Exception:  # a row no form has checked takes along itself, not the others
+            unusable[deployment.name] = "Its row holds values that no form lets through: edit it."
             log.exception("deployment.unusable", deployment=deployment.name, code="row_invalid")
     return ServingSnapshot(
         version=configuration.document().digest(),
@@ -68,6 +72,7 @@ def build_snapshot(
         routes=configuration.routes,
         prompts=prompts,
         rows_digest=configuration.rows_digest(),
+        unusable=unusable,
     )
 
 

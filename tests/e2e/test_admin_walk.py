@@ -62,7 +62,7 @@ async def test_from_nothing_to_an_answer(site: Site, admin_url: str, page: Page)
     assert site.models.exchanges[-1].headers["authorization"].endswith("canary-0123456789")
 
 
-async def test_a_family_that_is_not_supported_is_not_offered(
+async def test_a_family_that_is_not_supported_is_greyed_out(
     site: Site, admin_url: str, page: Page
 ) -> None:
     await _log_in(page, admin_url)
@@ -72,7 +72,11 @@ async def test_a_family_that_is_not_supported_is_not_offered(
 
     options = await page.locator("#id_answered_by option").all_inner_texts()
     assert options[:2] == ["Unassigned: no choice yet", "Inactive: refused to everyone"]
-    assert not [option for option in options if "browser-mistral" in option]
+    assert [option for option in options if "browser-mistral" in option] == [
+        "browser-mistral (Mistral 7B is not supported here)"
+    ]
+    greyed = page.locator("#id_answered_by option:disabled", has_text="browser-mistral")
+    assert await greyed.count() == 1
 
 
 async def test_an_inactive_feature_is_refused(site: Site, admin_url: str, page: Page) -> None:

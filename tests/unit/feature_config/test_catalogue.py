@@ -3,6 +3,7 @@
 import pytest
 
 from feature_config.catalogue import (
+    FEATURE_GROUPS,
     FEATURES,
     NOT_SUPPORTED_CELLS,
     WIRE_PROMPTS,
@@ -181,3 +182,9 @@ def test_a_listed_family_is_shown_with_its_level() -> None:
     shown = describe_level(Feature.CODE_GENERATIONS, ModelFamily.CODEGEMMA_2B)
 
     assert shown == "to be evaluated"
+
+
+def test_every_feature_is_in_one_group() -> None:
+    grouped = [feature for features in FEATURE_GROUPS.values() for feature in features]
+
+    assert sorted(grouped) == sorted(Feature)

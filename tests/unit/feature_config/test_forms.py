@@ -1,9 +1,10 @@
+import re
 from typing import Any
 
 import pytest
 
 from feature_config.catalogue import Feature
-from feature_config.forms import FeatureSettingForm
+from feature_config.forms import FeatureRowForm, FeatureSettingForm
 from feature_config.models import MAX_CHOICES
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import ModelDeployment
@@ -98,15 +99,30 @@ def test_three_fallbacks_are_enough_to_begin_with() -> None:
     assert len(form_of(Feature.DUO_CHAT).fields) == 5  # with the prompt's version
 
 
-def test_what_is_not_offered_is_named_with_the_reason() -> None:
+def test_what_cannot_be_chosen_is_greyed_out_with_the_reason() -> None:
     make_deployment(name="mine", family=ModelFamily.MISTRAL_7B)
     make_deployment(name="off", is_active=False)
 
-    form = form_of(Feature.CODE_COMPLETIONS)
+    html = str(form_of(Feature.CODE_COMPLETIONS)["answered_by"])
 
-    assert form.fields["answered_by"].help_text == (
-        "Not offered: mine (Mistral 7B is not supported here), off (inactive)."
-    )
+    greyed = re.findall(r"<option [^>]*disabled[^>]*>(.*?)</option>", html)
+    assert greyed == ["mine (Mistral 7B is not supported here)", "off (inactive)"]
+
+
+def test_row_keeps_the_version_of_the_prompt_and_judges_by_it() -> None:
+    fitting, setting = make_deployment(), setting_of(Feature.DUO_CHAT)
+    setting.prompt_version = "~1.0"
+    setting.save()
+
+    row = FeatureRowForm({"answered_by": key(fitting)}, instance=setting_of(Feature.DUO_CHAT))
+    assert row.is_valid(), row.errors
+    row.apply()
+    kept = setting_of(Feature.DUO_CHAT)
+    kept.prompt_version = "^9.0"
+    refused = FeatureRowForm({"answered_by": key(fitting)}, instance=kept)
+
+    assert setting_of(Feature.DUO_CHAT).prompt_version == "~1.0"
+    assert "satisfies '^9.0'" in refused.non_field_errors()[0]
 
 
 def test_inactive_wins_over_what_stands_below_it() -> None:

@@ -223,7 +223,6 @@ def test_lists_say_what_manages_each_row(admin: Client) -> None:
     html = admin.get(DEPLOYMENTS).content.decode()
 
     assert columns(html, "managed_by") == ["web", "file", "file, changed here since"]
-    assert set(columns(admin.get(FEATURES).content.decode(), "managed_by")) == {"web"}
 
 
 def test_deployment_of_a_file_is_not_deleted_in_the_web(admin: Client) -> None:
