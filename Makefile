@@ -104,6 +104,10 @@ browser:
 	    *) echo "No Chromium, which CI must have: apt-get install chromium" >&2; exit 1 ;; \
 	esac
 
+.PHONY: screenshots
+screenshots: setup browser ## pictures of every admin page, light and dark, narrow and wide, in var/screenshots
+	$(BIN)/python -m tests.e2e.screenshots var/screenshots
+
 .PHONY: docs
 docs: setup ## write what is generated: docs/prompts.md, docs/openapi.json, docs/api-schema.yml
 	$(BIN)/python manage.py list_prompts --markdown > docs/prompts.md

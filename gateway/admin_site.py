@@ -6,20 +6,26 @@ from django.contrib import admin
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.http import urlencode
 
 from gateway.audit import Origin, attribution_of_request, record
+from gateway.home import home
 from gateway.roles import needs_second_factor
+from gateway.standing import Stored
 from gateway.views.second_factor import SecondFactorView
 
 #: The pages every other leads to: title, URL name, permission that shows it.
 _NAVIGATION = (
     ("Home", "admin:index", ""),
     ("Features", "admin:feature_config_featuresetting_changelist", "view_featuresetting"),
+    ("Support matrix", "admin:feature_matrix", "view_featuresetting"),
     ("Deployments", "admin:selfhosted_models_modeldeployment_changelist", "view_modeldeployment"),
     ("Users", "admin:auth_user_changelist", "view_user"),
 )
+
+_LOOKING = ("feature_config.view_featuresetting", "selfhosted_models.view_modeldeployment")
 
 
 class AdminSite(admin.AdminSite):
@@ -42,6 +48,11 @@ class AdminSite(admin.AdminSite):
         if request.method == "POST" and request.user.is_authenticated:
             record(attribution_of_request(request, Origin.WEB), "login.succeeded")
         return response
+
+    def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+        may_look = request.user.has_perms(_LOOKING)
+        context = {"may_look": may_look, **(home(Stored.read()) if may_look else {})}
+        return super().index(request, {**context, **(extra_context or {})})
 
     def _to_second_factor(self, request: HttpRequest) -> HttpResponse:
         query = {REDIRECT_FIELD_NAME: request.GET.get(REDIRECT_FIELD_NAME, "")}

@@ -11,18 +11,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from feature_config.admin import FeatureSettingAdmin
-from feature_config.catalogue import (
-    FEATURE_GROUPS,
-    Feature,
-    describe_level,
-    support_level,
-)
+from feature_config.catalogue import FEATURE_GROUPS, FEATURES, Feature, describe_level
 from feature_config.forms import FeatureRowForm
 from feature_config.models import FeatureSetting
-from feature_config.support import SupportLevel
 from gateway.audit import Origin, attribution_of_request
 from gateway.choice_changes import (
     Step,
@@ -38,24 +32,12 @@ from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.guards import differs_from_file, version_of
 from gateway.configuration.history import changing_configuration, newest_revision
 from gateway.configuration_admin import ConfigurationAdmin, objections_to
+from gateway.matrix import cell_of, level_tone
 from gateway.models import Revision
-from gateway.standing import FeatureState, Standing, Stored
+from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
+from prompts.loader import shipped_prompts
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.models import ModelDeployment
-
-#: Colours of words: what each state and level means at a glance.
-STATE_TONES = {
-    FeatureState.ACTIVE: "good",
-    FeatureState.BROKEN: "bad",
-    FeatureState.UNASSIGNED: "warn",
-    FeatureState.INACTIVE: "",
-}
-LEVEL_TONES = {
-    SupportLevel.SUPPORTED: "good",
-    SupportLevel.TO_BE_EVALUATED: "warn",
-    SupportLevel.NOT_SUPPORTED: "bad",
-}
-HEALTH_TONES = {"healthy": "good", "degraded": "warn", "down": "bad"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +61,16 @@ class Row:
     is_changed_here: bool
 
     @property
+    def fallbacks(self) -> list[str]:
+        return [choice.deployment.name for choice in self.setting.choices.all()][1:]
+
+    @property
     def state_tone(self) -> str:
-        return STATE_TONES[self.standing.state]
+        return state_tone(self.standing.state)
 
     @property
     def health_tone(self) -> str:
-        return HEALTH_TONES.get(self.health, "")
+        return health_tone(self.health)
 
 
 class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
@@ -97,7 +83,21 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
 
             return self.admin_site.admin_view(require_POST(checked))
 
+        def open_to_viewers(view: Callable[..., HttpResponse]) -> Any:
+            def checked(request: HttpRequest, **kwargs: str) -> HttpResponse:
+                if not self.has_view_or_change_permission(request):
+                    raise PermissionDenied
+                return view(request, **kwargs)
+
+            return self.admin_site.admin_view(require_safe(checked))
+
         own = [
+            path("matrix/", open_to_viewers(self.matrix_view), name="feature_matrix"),
+            path(
+                "matrix/<slug:feature>/<slug:family>/",
+                open_to_viewers(self.cell_view),
+                name="feature_matrix_cell",
+            ),
             path("bulk/", guarded(self.bulk_view), name="features_bulk"),
             path("take-back/", guarded(self.take_back_view), name="features_take_back"),
             path("<slug:feature>/choose/", guarded(self.choose_view), name="feature_choose"),
@@ -126,7 +126,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
             if feature in settings
         }
         states = [row.standing.state for row in rows.values()]
-        counts = [(state, states.count(state), STATE_TONES[state]) for state in FeatureState]
+        counts = [(state, states.count(state), state_tone(state)) for state in FeatureState]
         context = {
             **self.admin_site.each_context(request),
             "title": "Features",
@@ -231,6 +231,66 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
         told = "; ".join(f"{row}: {choice_words(row)}" for row in settings_of(settings))
         self.message_user(request, f"Taken back. {told}.", messages.SUCCESS)
 
+    # --- The matrix ------------------------------------------------------------------------------
+
+    def matrix_view(self, request: HttpRequest) -> HttpResponse:
+        """Show every feature with every family."""
+        deployments = list(ModelDeployment.objects.all())
+        pins = dict(FeatureSetting.objects.values_list("feature", "prompt_version"))
+        registry = shipped_prompts().registry
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Support matrix",
+            "opts": self.opts,
+            "families": [FAMILIES[family] for family in ModelFamily],
+            "groups": [
+                (
+                    group,
+                    [
+                        (
+                            FEATURES[feature].title,
+                            [
+                                cell_of(
+                                    feature, family, registry, deployments, pins.get(feature, "")
+                                )
+                                for family in ModelFamily
+                            ],
+                        )
+                        for feature in features
+                    ],
+                )
+                for group, features in FEATURE_GROUPS.items()
+            ],
+        }
+        return TemplateResponse(request, "gateway/matrix.html", context)
+
+    def cell_view(self, request: HttpRequest, feature: str, family: str) -> HttpResponse:
+        """Show one feature with one family, and what can be done about it."""
+        setting = next(iter(settings_of([feature])), None)
+        if setting is None or family not in list(ModelFamily):
+            raise Http404
+        stored, deployments = Stored.read(), ModelDeployment.objects.filter(family=family)
+        cell = cell_of(
+            Feature(feature),
+            ModelFamily(family),
+            shipped_prompts().registry,
+            deployments,
+            setting.prompt_version,
+        )
+        chosen = [choice.deployment_id for choice in setting.choices.all()]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{cell.feature_title} with {cell.family_title}",
+            "opts": self.opts,
+            "cell": cell,
+            "setting": setting,
+            "seen_version": version_of(setting),
+            "answered_by": choice_words(setting),
+            "candidates": [(row, stored.health(row.name), row.pk in chosen) for row in deployments],
+            "can_change": self.has_change_permission(request),
+        }
+        return TemplateResponse(request, "gateway/matrix_cell.html", context)
+
     # --- What these share ------------------------------------------------------------------------
 
     def _save(
@@ -278,12 +338,6 @@ def _row(
         seen_version=version_of(setting),
         is_changed_here=differs_from_file(setting),
     )
-
-
-def level_tone(feature: Feature, family: ModelFamily) -> str:
-    if not FAMILIES[family].is_on_supported_list:
-        return "warn"
-    return LEVEL_TONES[support_level(feature, family)]
 
 
 def _target(text: str) -> Target | None:

@@ -28,6 +28,29 @@ class FeatureState(StrEnum):
     INACTIVE = "inactive"
 
 
+_STATE_TONES = {
+    FeatureState.ACTIVE: "good",
+    FeatureState.BROKEN: "bad",
+    FeatureState.UNASSIGNED: "warn",
+    FeatureState.INACTIVE: "",
+}
+_HEALTH_TONES: Mapping[str, str] = {
+    HealthState.HEALTHY: "good",
+    HealthState.DEGRADED: "warn",
+    HealthState.DOWN: "bad",
+}
+
+
+def state_tone(state: FeatureState) -> str:
+    """Return the colour of a state: good, warn, bad, or none."""
+    return _STATE_TONES[state]
+
+
+def health_tone(health: str) -> str:
+    """Return the colour of a health: good, warn, bad, or none."""
+    return _HEALTH_TONES.get(health, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What a request for a feature would meet.

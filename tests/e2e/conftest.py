@@ -36,10 +36,15 @@ CHROMIUM_FLAGS = (
 @pytest.fixture(scope="session")
 def chromium() -> Path:
     """The system's Chromium; Playwright's own would have to be downloaded."""
-    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    found = find_chromium()
     if found is None:
         unavailable("Chromium is not installed; on Debian: apt-get install chromium")
-    return Path(found)
+    return found
+
+
+def find_chromium() -> Path | None:
+    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    return Path(found) if found else None
 
 
 @pytest_asyncio.fixture

@@ -88,13 +88,13 @@ def test_row_says_who_answers_how_well_and_in_what_health(alice: Client) -> None
 
     told = row(alice, Feature.CODE_GENERATIONS)
     assert "active gpu1 answers, then gpu2." in told
-    assert "supported no verdict yet never probed" in told
+    assert "supported no verdict yet server never probed" in told
 
     now = timezone.now()
     EndpointHealth.objects.create(
         deployment=gpu, url=gpu.endpoints[0], state="degraded", since=now, heard_at=now
     )
-    assert "no verdict yet degraded" in row(alice, Feature.CODE_GENERATIONS)
+    assert "no verdict yet server degraded" in row(alice, Feature.CODE_GENERATIONS)
 
 
 def test_row_names_the_fallback_that_really_answers(alice: Client) -> None:

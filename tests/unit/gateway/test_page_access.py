@@ -49,6 +49,8 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     f"{SETTING}_change": (INSIDE, EDITORS),
     f"{SETTING}_history": (INSIDE, INSIDE),
     f"{SETTING}_delete": (NOBODY, NOBODY),
+    "feature_matrix": (INSIDE, NOBODY),
+    "feature_matrix_cell": (INSIDE, NOBODY),
     "features_bulk": (NOBODY, EDITORS),
     "features_take_back": (NOBODY, EDITORS),
     "feature_choose": (NOBODY, EDITORS),

@@ -1,0 +1,105 @@
+"""What the home page says: how the installation stands, what is wrong, what to do first."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+
+from feature_config.catalogue import FEATURES, Feature
+from gateway.routing.endpoint_state import HealthState
+from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
+from selfhosted_models.models import ModelDeployment
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStep:
+    """One line of the list for those who begin.
+
+    Attributes:
+        url: Where it is done; "" if it is done elsewhere.
+    """
+
+    title: str
+    how: str
+    url: str
+    is_done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that keeps a request from being answered well."""
+
+    subject: str
+    what: str
+    remedy: str
+    url: str
+
+
+def home(stored: Stored) -> dict[str, Any]:
+    """Return what the template shows; a few queries, however much there is."""
+    standings = {feature: stored.standing(feature) for feature in Feature}
+    deployments = list(ModelDeployment.objects.prefetch_related("choices"))
+    states = Counter(standing.state for standing in standings.values())
+    is_first_run = not states[FeatureState.ACTIVE]
+    return {
+        "first_steps": _first_steps(deployments, states) if is_first_run else [],
+        "problems": _problems(stored, standings, deployments),
+        "feature_counts": [(state, states[state], state_tone(state)) for state in FeatureState],
+        "deployment_rows": [
+            (row, health, health_tone(health), len(row.choices.all()))
+            for row in deployments
+            for health in [stored.health(row.name) if row.is_active else "inactive"]
+        ],
+        "unassigned": states[FeatureState.UNASSIGNED],
+    }
+
+
+def _first_steps(
+    deployments: list[ModelDeployment], states: "Counter[FeatureState]"
+) -> list[FirstStep]:
+    trusts_gitlab = bool(settings.AIGW_GITLAB_URL or settings.GATEWAY_TRUSTED_ISSUERS)
+    return [
+        FirstStep(
+            "Trust your GitLab",
+            "Set AIGW_GITLAB_URL to the URL people open GitLab with, and restart the gateway.",
+            "",
+            trusts_gitlab,
+        ),
+        FirstStep(
+            "Add a deployment",
+            "A model server of yours: its URL, the model's family, and a key if it wants one.",
+            reverse("admin:selfhosted_models_modeldeployment_add"),
+            bool(deployments),
+        ),
+        FirstStep(
+            "Let it answer a feature",
+            "Choose it on the Features page; callers are served within two seconds.",
+            reverse("admin:feature_config_featuresetting_changelist"),
+            bool(states[FeatureState.ACTIVE] or states[FeatureState.BROKEN]),
+        ),
+    ]
+
+
+def _problems(
+    stored: Stored, standings: dict[Feature, Standing], deployments: list[ModelDeployment]
+) -> list[Problem]:
+    features_url = reverse("admin:feature_config_featuresetting_changelist")
+    problems = [
+        Problem(FEATURES[feature].title, found.problem, found.remedy, f"{features_url}#{feature}")
+        for feature, found in standings.items()
+        if found.state is FeatureState.BROKEN
+    ]
+    for row in deployments:
+        url = reverse("admin:selfhosted_models_modeldeployment_change", args=[row.pk])
+        if reason := stored.snapshot.unusable.get(row.name):
+            problems.append(Problem(row.name, "It is left out of serving.", reason, url))
+        problems += [
+            Problem(row.name, f"{news.url} is {news.state}.", news.reason, url)
+            for news in stored.news.values()
+            if news.deployment == row.name
+            and row.is_active
+            and news.state in {HealthState.DOWN, HealthState.DEGRADED}
+        ]
+    return problems

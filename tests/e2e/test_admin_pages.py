@@ -1,0 +1,245 @@
+"""The admin pages in a real browser: what an admin does there, and whether everybody can."""
+
+import base64
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from django_otp.oath import totp
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.e2e.admin_site import ADMIN, addresses, furnish, log_in, site_with_users
+from tests.e2e.conftest import CHROMIUM_FLAGS
+from tests.gateway_process import Gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FEATURES = "/admin/feature_config/featuresetting/"
+
+
+@pytest.fixture(scope="module")
+def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with site_with_users(tmp_path_factory.mktemp("admin")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_FLAGS])
+        yield browser
+        await browser.close()
+
+
+async def new_page(browser: Browser, **options: object) -> tuple[Page, list[str]]:
+    """Return a page of a fresh profile, and what its console complains about."""
+    context = await browser.new_context(**options)  # type: ignore[arg-type]
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    return page, complaints
+
+
+_sessions: dict[str, Any] = {}
+
+
+async def inside(
+    browser: Browser, site: Gateway, user: str = ADMIN, **options: object
+) -> tuple[Page, list[str]]:
+    """Return a page of somebody who is logged in; each user logs in once."""
+    if user not in _sessions:
+        page, _ = await new_page(browser)
+        await log_in(page, site, user)
+        await expect(page.locator("h1")).to_have_text("Home")
+        _sessions[user] = await page.context.storage_state()
+    return await new_page(browser, storage_state=_sessions[user], **options)
+
+
+async def violations(page: Page) -> list[str]:
+    found = await Axe().run(page)
+    return [
+        f"{one['id']}: {node['html'][:160]}"
+        for one in found.response["violations"]
+        for node in one["nodes"]
+    ]
+
+
+async def messages(page: Page) -> str:
+    return await page.locator(".messagelist").inner_text()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def first_run(empty_site: Gateway, browser: Browser) -> dict[str, tuple[str, list[str]]]:
+    """What the pages say, and axe of them, before there is anything; then the site is furnished."""
+    page, _ = await inside(browser, empty_site)
+    seen = {}
+    for path in ("/admin/", FEATURES, "/admin/selfhosted_models/modeldeployment/"):
+        await page.goto(empty_site.url + path)
+        seen[path] = (await page.locator("main").inner_text(), await violations(page))
+    furnish(empty_site)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def site(empty_site: Gateway, first_run: object) -> Gateway:
+    return empty_site
+
+
+async def test_who_begins_is_told_what_to_do_first(
+    first_run: dict[str, tuple[str, list[str]]],
+) -> None:
+    assert [told for _, told in first_run.values()] == [[], [], []]
+    home, features, deployments = (text for text, _ in first_run.values())
+    assert "First steps" in home
+    assert "Add a deployment" in home
+    assert "No deployment yet" in features
+    assert "Add model deployment" in deployments
+
+
+async def test_choices_are_saved_previewed_and_undone(site: Gateway, browser: Browser) -> None:
+    page, complaints = await inside(browser, site)
+
+    # One row: chosen, saved, told, undone.
+    await page.goto(site.url + FEATURES)
+    row = page.locator("#root_cause_analysis")
+    await row.locator("select[name=answered_by]").select_option(
+        label="codegemma-gpu1 (CodeGemma 7B IT: to be evaluated)"
+    )
+    await row.get_by_role("button", name="Save Root cause analysis").click()
+    assert "Saved. Root cause analysis: codegemma-gpu1 (before: Unassigned)" in await messages(page)
+    await expect(row.locator(".feature-standing")).to_contain_text("codegemma-gpu1 answers")
+    assert await violations(page) == []
+    await page.get_by_role("button", name="Undo this change").click()
+    assert "Taken back. Root cause analysis: Unassigned." in await messages(page)
+
+    # Several: ticked, previewed, confirmed.
+    await page.locator("#tick-all").check()
+    await page.locator("#bulk-target").select_option(label="mistral-spare")
+    await page.get_by_role("button", name="Preview the change").click()
+    await expect(page.locator("h1")).to_have_text("What would change")
+    await expect(page.locator("body")).to_contain_text(
+        "Code Completion does not support Mistral 7B"
+    )
+    assert await violations(page) == []
+    await page.get_by_role("button", name=re.compile("Change .* features")).click()
+    await expect(page.locator("#discussion_summary .feature-standing")).to_contain_text(
+        "mistral-spare answers"
+    )
+    await page.get_by_role("button", name="Undo this change").click()
+    await expect(page.locator("#discussion_summary .feature-standing")).to_contain_text(
+        "unassigned"
+    )
+
+    # The matrix leads to a cell, the cell to a choice.
+    await page.get_by_role("link", name="Support matrix").click()
+    await page.get_by_role("link", name=re.compile("^Code Generation with Mistral 7B")).click()
+    await page.get_by_role("button", name="Let it answer").click()
+    assert "Saved. Code Generation: mistral-spare" in await messages(page)
+    assert complaints == []
+
+
+async def test_two_admins_at_one_row_lose_nothing(site: Gateway, browser: Browser) -> None:
+    mine, _ = await inside(browser, site)
+    theirs, _ = await inside(browser, site, "editor")
+    for page in (mine, theirs):
+        await page.goto(site.url + FEATURES)
+    row = "#issue_description_generation"
+
+    await theirs.locator(f"{row} select[name=answered_by]").select_option("inactive")
+    await theirs.locator(f"{row} button").click()
+    await mine.locator(f"{row} select[name=answered_by]").select_option(index=2)
+    await mine.locator(f"{row} button").click()
+
+    await expect(mine.locator(row)).to_contain_text("editor changed answered by of Issue")
+    kept = await mine.locator(f"{row} select[name=answered_by]").input_value()
+    assert len(kept) == 36  # the deployment that was chosen, not what the colleague made of it
+    await mine.locator(f"{row} button").click()
+    await expect(mine.locator(f"{row} .feature-standing")).to_contain_text("active")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_page_is_usable_by_everyone(
+    site: Gateway, browser: Browser, theme: str
+) -> None:
+    page, complaints = await inside(
+        browser, site, color_scheme=theme, viewport={"width": 400, "height": 800}
+    )
+    found = {}
+
+    for name, url in addresses(site).items():
+        await page.goto(url)
+        found[name] = await violations(page)
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 400, f"{name} is wider than the screen"
+
+    assert {name: told for name, told in found.items() if told} == {}
+    assert [told for told in complaints if "404" not in told] == []  # one page is not there
+
+
+async def test_roles_see_and_do_what_is_theirs(site: Gateway, browser: Browser) -> None:
+    page, _ = await inside(browser, site, "viewer")
+    await page.goto(site.url + FEATURES)
+    assert await page.locator("select, .content button").count() == 0
+    await page.goto(f"{site.url}/admin/auth/user/")
+    await expect(page.locator("h1")).to_have_text("Your role does not allow this")
+
+    page, _ = await inside(browser, site, "officer")
+    await page.goto(f"{site.url}/admin/auth/user/")
+    await page.locator("#result_list").get_by_role("link", name="viewer", exact=True).click()
+    await page.get_by_label("editor: changes what is registered").check()
+    await page.get_by_role("button", name="Save", exact=True).click()
+    assert "was changed successfully" in await messages(page)
+
+
+async def test_wrong_passwords_lock_out(site: Gateway, browser: Browser) -> None:
+    page, _ = await new_page(browser)
+    for _ in range(5):
+        await page.goto(f"{site.url}/admin/login/")
+        await page.fill("#id_username", "nobody")
+        await page.fill("#id_password", "guess")
+        await page.click("#login-form button")
+
+    await expect(page.locator("h1")).to_have_text("Too many wrong passwords")
+    assert await violations(page) == []
+
+
+async def test_theme_is_chosen_and_kept_and_keyboard_reaches_the_content(
+    site: Gateway, browser: Browser
+) -> None:
+    page, _ = await inside(browser, site)
+    await page.goto(f"{site.url}/admin/")
+    for _ in range(2):
+        await page.locator(".theme-toggle").click()
+    await page.reload()
+    assert await page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+    await page.keyboard.press("Tab")
+    await expect(page.locator(".skip-link")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("main")).to_be_focused()
+
+
+async def test_a_second_factor_is_set_up_by_its_key(site: Gateway, browser: Browser) -> None:
+    page, complaints = await inside(browser, site, "viewer")
+    await page.goto(f"{site.url}/admin/second-factor/")
+    await expect(page.locator(".qr svg")).to_be_visible()
+    key = (await page.locator(".key").inner_text()).replace(" ", "")
+
+    await page.fill("#id_code", f"{totp(_bytes_of(key)):06d}")
+    await page.get_by_role("button", name="Set up").click()
+    await page.goto(f"{site.url}/admin/second-factor/")
+
+    await expect(page.locator(".content")).to_contain_text("Each login asks for a code")
+    assert complaints == []
+
+
+def _bytes_of(key: str) -> bytes:
+    return base64.b32decode(key + "=" * (-len(key) % 8))
