@@ -71,6 +71,10 @@ class ConfigurationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         row = self.get_object(request, unquote(object_id)) if object_id else None
         if row is None:
             return {}
+        return self.guards_of(row)
+
+    def guards_of(self, row: Any) -> dict[str, Any]:
+        """Return what the page says of a row; admins of one kind of row have more to say."""
         return {
             _SEEN_VERSION: version_of(row),
             "is_managed_by_file": row.is_managed_by_file,
@@ -83,7 +87,7 @@ class ConfigurationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         form = super().get_form(request, obj, change, **kwargs)
         if request.method != "POST" or obj is None:
             return form
-        objections = list(objections_to(request, obj))  # now: the form will write to the row
+        objections = list(self.objections_to(request, obj))  # now: the form will write to the row
 
         class GuardedForm(form):  # type: ignore[misc, valid-type]
             def clean(self) -> Any:
@@ -93,6 +97,16 @@ class ConfigurationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 return cleaned
 
         return GuardedForm
+
+    def objections_to(self, request: HttpRequest, row: Any) -> Iterator[ValidationError]:
+        """Yield what speaks against saving the page that was posted."""
+        try:
+            if seen := request.POST.get(_SEEN_VERSION):
+                check_unchanged(row, seen)
+            if not request.POST.get(_OVERRIDES_FILE):
+                check_not_managed_by_file(row)
+        except (ChangeConflict, ManagedByFile) as error:
+            yield ValidationError(error.safe_message, code=error.code)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if obj is not None and obj.is_managed_by_file:
@@ -107,14 +121,3 @@ class ConfigurationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not row.is_managed_by_file:
             return "web"
         return "file, changed here since" if differs_from_file(row) else "file"
-
-
-def objections_to(request: HttpRequest, row: Row) -> Iterator[ValidationError]:
-    """Yield what speaks against saving the page that was posted."""
-    try:
-        if seen := request.POST.get(_SEEN_VERSION):
-            check_unchanged(row, seen)
-        if not request.POST.get(_OVERRIDES_FILE):
-            check_not_managed_by_file(row)
-    except (ChangeConflict, ManagedByFile) as error:
-        yield ValidationError(error.safe_message, code=error.code)

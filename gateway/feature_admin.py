@@ -14,7 +14,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from feature_config.admin import FeatureSettingAdmin
-from feature_config.catalogue import FEATURE_GROUPS, FEATURES, Feature, describe_level
+from feature_config.catalogue import FEATURE_GROUPS, FEATURES, PROMPT_IDS, Feature, describe_level
 from feature_config.forms import FeatureRowForm
 from feature_config.models import FeatureSetting
 from gateway.audit import Origin, attribution_of_request
@@ -31,7 +31,7 @@ from gateway.configuration.document import INACTIVE, UNASSIGNED
 from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.guards import differs_from_file, version_of
 from gateway.configuration.history import changing_configuration, newest_revision
-from gateway.configuration_admin import ConfigurationAdmin, objections_to
+from gateway.configuration_admin import ConfigurationAdmin
 from gateway.matrix import cell_of, level_tone
 from gateway.models import Revision
 from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
@@ -160,7 +160,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
         if setting is None:
             raise Http404
         before = choice_words(setting)
-        objections = list(objections_to(request, setting))
+        objections = list(self.objections_to(request, setting))
         form = FeatureRowForm(request.POST, instance=setting, auto_id=f"{feature}-%s")
         is_valid = form.is_valid()
         for objection in objections:
@@ -283,6 +283,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
             "title": f"{cell.feature_title} with {cell.family_title}",
             "opts": self.opts,
             "cell": cell,
+            "prompts": [(prompt, PROMPT_IDS[prompt.prompt]) for prompt in cell.prompts],
             "setting": setting,
             "seen_version": version_of(setting),
             "answered_by": choice_words(setting),

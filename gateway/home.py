@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
+from docsearch.store import IndexStore
 from feature_config.catalogue import FEATURES, Feature
 from gateway.routing.endpoint_state import HealthState
 from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
@@ -29,12 +30,17 @@ class FirstStep:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that keeps a request from being answered well."""
+    """Something that keeps a request from being answered well.
+
+    Attributes:
+        tone: Bad where nothing answers, warn where something still does.
+    """
 
     subject: str
     what: str
     remedy: str
     url: str
+    tone: str = "bad"
 
 
 def home(stored: Stored) -> dict[str, Any]:
@@ -52,6 +58,7 @@ def home(stored: Stored) -> dict[str, Any]:
             for row in deployments
             for health in [stored.health(row.name) if row.is_active else "inactive"]
         ],
+        "docs_versions": IndexStore.below(settings.DATA_DIR).installed(),
         "unassigned": states[FeatureState.UNASSIGNED],
     }
 
@@ -96,7 +103,9 @@ def _problems(
         if reason := stored.snapshot.unusable.get(row.name):
             problems.append(Problem(row.name, "It is left out of serving.", reason, url))
         problems += [
-            Problem(row.name, f"{news.url} is {news.state}.", news.reason, url)
+            Problem(
+                row.name, f"{news.url} is {news.state}.", news.reason, url, health_tone(news.state)
+            )
             for news in stored.news.values()
             if news.deployment == row.name
             and row.is_active

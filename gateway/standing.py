@@ -1,6 +1,6 @@
 """How each feature and deployment stands, out of what is stored: for the pages that show all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -109,5 +109,10 @@ class Stored:
 
     def health(self, deployment: str) -> str:
         """Return the state of a deployment: that of its worst endpoint, or that none was probed."""
-        states = {news.state for news in self.news.values() if news.deployment == deployment}
-        return next((state.value for state in _WORST_FIRST if state in states), NEVER_PROBED)
+        return worst(news.state for news in self.news.values() if news.deployment == deployment)
+
+
+def worst(states: Iterable[str]) -> str:
+    """Return the worst of the states of endpoints; without one, that none was probed."""
+    found = set(states)
+    return next((state.value for state in _WORST_FIRST if state in found), NEVER_PROBED)

@@ -48,9 +48,9 @@ class ModelDeploymentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def endpoint_list(self, deployment: ModelDeployment) -> str:
         return ", ".join(deployment.endpoints)
 
-    @admin.display(description="API key", boolean=True)
-    def has_key(self, deployment: ModelDeployment) -> bool:
-        return deployment.has_api_key
+    @admin.display(description="API key")
+    def has_key(self, deployment: ModelDeployment) -> str:
+        return "stored" if deployment.has_api_key else "none"
 
     @admin.display(description="used by")
     def used_by(self, deployment: ModelDeployment) -> str:

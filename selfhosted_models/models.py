@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from selfhosted_models.endpoints import MAX_URL_CHARS, parse_endpoint
@@ -181,6 +182,7 @@ class ModelDeployment(models.Model):
     class Meta:
         ordering: ClassVar = ["name"]
         constraints: ClassVar = [
+            models.UniqueConstraint(Lower("name"), name="selfhosted_models_deployment_name_once"),
             models.CheckConstraint(
                 name="selfhosted_models_deployment_name_given", condition=~models.Q(name="")
             ),
@@ -211,6 +213,10 @@ class ModelDeployment(models.Model):
         errors = {name: "Enter a number." for name, value in times_s.items() if math.isnan(value)}
         if times_s.get("first_token_timeout_s", 0) > times_s.get("total_timeout_s", math.inf):
             errors["total_timeout_s"] = "Must not be shorter than the first token time-out."
+        namesakes = type(self).objects.filter(name__iexact=self.name).exclude(pk=self.pk)
+        other = namesakes.first()
+        if other is not None and other.name != self.name:  # the same name is the field's own error
+            errors["name"] = f"{other.name} differs by capital letters alone: choose another name."
         if self._would_send_key_elsewhere():
             errors["endpoints"] = (
                 "The stored API key was entered for other hosts. Enter the key for the new ones, "

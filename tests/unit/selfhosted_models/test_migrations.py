@@ -14,6 +14,10 @@ fingerprint_stored_keys = import_module(
     "selfhosted_models.migrations.0004_fingerprint_stored_keys"
 ).fingerprint_stored_keys
 
+distinct_names = import_module(
+    "selfhosted_models.migrations.0006_deployment_name_unique_in_any_case"
+).distinct_names
+
 
 @pytest.mark.django_db
 def test_keys_stored_before_get_their_fingerprint() -> None:
@@ -28,3 +32,13 @@ def test_keys_stored_before_get_their_fingerprint() -> None:
     assert found[good.pk] == Secret("a-key").fingerprint(keyed_by=settings.SECRET_KEY)
     assert found[broken.pk] not in ("", found[good.pk])
     assert found[without.pk] == ""
+
+
+def test_names_that_differ_by_case_alone_get_a_number_the_oldest_keeps_its_own() -> None:
+    names = ["gpu", "GPU", "other", "Gpu", "gpu (2)"]
+
+    assert distinct_names(names) == ["gpu", "GPU (3)", "other", "Gpu (4)", "gpu (2)"]
+
+
+def test_a_long_name_has_room_for_its_number() -> None:
+    assert max(map(len, distinct_names(["a" * 100, "A" * 100]))) <= 100

@@ -400,3 +400,27 @@ def test_rule_of_another_app_is_asked_when_a_deployment_is_checked() -> None:
         deployment_cleaning.disconnect(refuse)
 
     assert errors == {"name": ["gpu1 will not do."]}
+
+
+def test_name_in_other_letters_is_refused_by_form_and_database() -> None:
+    make_deployment(name="GPU one")
+    twin = build_deployment(name="gpu ONE")
+
+    with pytest.raises(ValidationError) as refusal:
+        twin.full_clean()
+    assert refusal.value.message_dict == {
+        "name": ["GPU one differs by capital letters alone: choose another name."]
+    }
+    with pytest.raises(IntegrityError), transaction.atomic():
+        twin.save()
+
+
+def test_the_same_name_is_told_once() -> None:
+    make_deployment(name="gpu1")
+
+    with pytest.raises(ValidationError) as refusal:
+        build_deployment(name="gpu1").full_clean()
+
+    assert refusal.value.message_dict == {
+        "name": ["Another deployment has this name: choose a different one."]
+    }

@@ -1,0 +1,96 @@
+"""The home page: how the installation stands, and what to do first."""
+
+import html as html_text
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from feature_config.catalogue import Feature
+from selfhosted_models.models import EndpointHealth
+from tests.factories import assign, make_admin, make_deployment
+
+pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
+
+
+@pytest.fixture
+def admin() -> Client:
+    client = Client()
+    client.force_login(make_admin())
+    return client
+
+
+def words(client: Client) -> str:
+    page = client.get("/admin/").content.decode()
+    return " ".join(html_text.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def test_who_begins_is_led_from_step_to_step(admin: Client, settings: Settings) -> None:
+    settings.AIGW_GITLAB_URL = "https://gitlab.example.com"
+
+    told = words(admin)
+    assert "Trust your GitLab done Add a deployment to do" in told
+    assert "Let it answer a feature to do" in told
+
+    deployment = make_deployment()
+    assert "Add a deployment done Let it answer a feature to do" in words(admin)
+
+    assign(Feature.DUO_CHAT, deployment)
+    assert "First steps" not in words(admin)
+
+
+def test_problems_are_told_with_what_to_do(admin: Client) -> None:
+    down, shaky = make_deployment(name="down"), make_deployment(name="shaky")
+    now = timezone.now()
+    for row, state, reason in ((down, "down", "Refused."), (shaky, "degraded", "Slow.")):
+        EndpointHealth.objects.create(
+            deployment=row,
+            url=row.endpoints[0],
+            state=state,
+            reason=reason,
+            since=now,
+            heard_at=now,
+        )
+    assign(Feature.DUO_CHAT, down)
+    assign(Feature.CODE_COMPLETIONS, shaky)
+
+    told = words(admin)
+
+    assert "GitLab Duo Chat : every endpoint is down" in told
+    assert "Start the model server, or correct its endpoint" in told
+    assert "shaky : http://10.0.4.11:8000/v1 is degraded. Slow." in told
+    assert "1 active 1 broken 14 unassigned 0 inactive" in told
+
+
+def test_nothing_wrong_is_said_too(admin: Client) -> None:
+    assign(Feature.DUO_CHAT, make_deployment(name="gpu1"))
+
+    told = words(admin)
+
+    assert "Open problems None that is known." in told
+    assert "gpu1 never probed 1 feature" in told
+    assert "No index is installed" in told
+
+
+def test_as_many_queries_for_many_deployments_as_for_one(
+    admin: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(20):
+        make_deployment()
+
+    with django_assert_max_num_queries(15):
+        words(admin)
+
+
+def test_somebody_without_a_role_is_told_so_and_sees_nothing() -> None:
+    make_deployment(name="secret-gpu")
+    client = Client()
+    client.force_login(User.objects.create(username="new", is_staff=True))
+
+    told = words(client)
+
+    assert "You have no role yet" in told
+    assert "secret-gpu" not in told
