@@ -102,6 +102,7 @@ REST_REQUESTS_PER_MINUTE = as_count(env.str("REST_REQUESTS_PER_MINUTE", default=
 # --- Evaluations ----------------------------------------------------------------------------------
 #: Days that models' answers to the cases of a suite are kept; 0: they never are.
 EVALUATION_ANSWER_DAYS = as_count(env.str("EVALUATION_ANSWER_DAYS", default="0"))
+
 # --- Who gets at the admin pages ------------------------------------------------------------------
 #: Of those who may change something.
 TOTP_REQUIRED = as_switch(env.str("TOTP_REQUIRED", default="1"))
