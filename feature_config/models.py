@@ -70,6 +70,25 @@ def check_prompt_version(
     )
 
 
+def check_choice(
+    feature: Feature, deployments: Sequence[ModelDeployment], prompt_version: str
+) -> None:
+    """Pass what may be chosen for `feature` as a whole.
+
+    Raises:
+        ValidationError: By field, `deployments` or `prompt_version`; nothing is said of the second
+            while the first is wrong.
+    """
+    try:
+        check_choices(feature, deployments)
+    except ValidationError as error:
+        raise ValidationError({"deployments": error}) from error
+    try:
+        check_prompt_version(feature, deployments, prompt_version)
+    except ValidationError as error:
+        raise ValidationError({"prompt_version": error}) from error
+
+
 class FeatureSetting(models.Model):
     """What answers one feature: deployments in order, nothing (inactive), or no choice yet."""
 
@@ -123,12 +142,38 @@ class FeatureSetting(models.Model):
         """Let `deployments` answer, first choice first; none leaves the feature unassigned.
 
         Raises:
-            ValidationError: A deployment is named twice, is one too many, or is of a family that
-                the feature does not support or that lacks the prompt version set here. Nothing is
-                changed then.
+            ValidationError: As `choose`.
         """
-        check_choices(Feature(self.feature), deployments)
-        check_prompt_version(Feature(self.feature), deployments, self.prompt_version)
+        self.choose(deployments, prompt_version=self.prompt_version)
+
+    def deactivate(self) -> None:
+        """Refuse the feature to everyone."""
+        self._write((), is_inactive=True)
+
+    def choose(
+        self,
+        deployments: Sequence[ModelDeployment],
+        *,
+        is_inactive: bool = False,
+        prompt_version: str,
+    ) -> None:
+        """Make the whole choice.
+
+        Args:
+            deployments: First choice first; none leaves the feature unassigned, or inactive.
+            is_inactive: Refuse it to everyone.
+            prompt_version: Constraint on the version of its prompt; "" is none.
+
+        Raises:
+            ValidationError: By field: a deployment is named twice, is one too many, or is of a
+                family that the feature does not support or that lacks the prompt version. Nothing
+                is changed then.
+        """
+        check_choice(Feature(self.feature), deployments, prompt_version)
+        self.prompt_version = prompt_version
+        self._write(() if is_inactive else deployments, is_inactive=is_inactive)
+
+    def _write(self, deployments: Sequence[ModelDeployment], *, is_inactive: bool) -> None:
         with transaction.atomic():
             self.choices.all().delete()
             # The families are read anew there: a colleague may have changed one meanwhile.
@@ -136,14 +181,7 @@ class FeatureSetting(models.Model):
                 FeatureChoice(setting=self, position=position, deployment=item)
                 for position, item in enumerate(deployments)
             )
-            self.is_inactive = False
-            self.save()
-
-    def deactivate(self) -> None:
-        """Refuse the feature to everyone."""
-        with transaction.atomic():
-            self.choices.all().delete()
-            self.is_inactive = True
+            self.is_inactive = is_inactive
             self.save()
 
 

@@ -16,7 +16,8 @@ from gateway.roles import needs_second_factor
 from gateway.standing import Stored
 from gateway.views.second_factor import SecondFactorView
 
-#: The pages every other leads to: title, URL name, permission that shows it.
+#: The pages every other leads to: title, URL name, permission that shows it. A page that is not
+#: here belongs to the one whose URL begins its own.
 _NAVIGATION = (
     ("Home", "admin:index", ""),
     ("Features", "admin:feature_config_featuresetting_changelist", "view_featuresetting"),

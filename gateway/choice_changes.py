@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 
-from feature_config.catalogue import FEATURES, Feature, describe_level
-from feature_config.models import FeatureSetting, check_choices, check_prompt_version
-from gateway.configuration.document import INACTIVE, UNASSIGNED
+from feature_config.catalogue import Feature, describe_level
+from feature_config.models import FeatureSetting, check_choice
+from gateway.configuration.document import INACTIVE, Choice
 from gateway.configuration.errors import ChangeConflict, ManagedByFile
 from gateway.configuration.guards import check_not_managed_by_file, version_of
 from gateway.configuration.history import revision_of
-from gateway.configuration.planning import Kind, choice_fields, difference
+from gateway.configuration.parsing import document_of
 from gateway.configuration.stored import choice_of
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import ModelDeployment
@@ -66,8 +66,7 @@ def _step(setting: FeatureSetting, target: Target) -> Step:
         try:
             check_not_managed_by_file(setting)
             chosen = [target] if isinstance(target, ModelDeployment) else []
-            check_choices(feature, chosen)
-            check_prompt_version(feature, chosen, setting.prompt_version)
+            check_choice(feature, chosen, setting.prompt_version)
         except ManagedByFile:
             skipped = "The configuration file manages it: change it there."
         except ValidationError as error:
@@ -92,7 +91,7 @@ def set_to(setting: FeatureSetting, target: Target) -> None:
         setting.assign([target] if isinstance(target, ModelDeployment) else [])
 
 
-def take_back(number: int) -> list[str]:
+def take_back(number: int) -> list[Feature]:
     """Give the features that a revision changed what they had before it; return which.
 
     Raises:
@@ -101,31 +100,30 @@ def take_back(number: int) -> list[str]:
             says which.
         ValidationError: A rule of today forbids what it had.
     """
-    before, after = revision_of(number - 1).document, revision_of(number).document
-    changes = difference(before, after)
-    changed = [change.name for change in changes if change.kind is Kind.FEATURE]
-    settings = settings_of(changed)
-    for setting in settings:
-        there_was = choice_fields(before["features"].get(setting.feature))
-        there_is = choice_fields(choice_of(setting).to_data())
-        if there_is != choice_fields(after["features"].get(setting.feature)):
+    before, after = (
+        document_of(revision_of(each).document).features for each in (number - 1, number)
+    )
+    changed = [
+        feature
+        for feature in Feature
+        if before.get(feature, Choice()) != after.get(feature, Choice())
+    ]
+    for setting in settings_of(changed):
+        feature = Feature(setting.feature)
+        if choice_of(setting) != after.get(feature, Choice()):
             raise ChangeConflict(f"{setting} was changed again since: nothing was taken back.")
-        setting.prompt_version = there_was["prompt_version"] or ""
-        if there_was["answered_by"] == INACTIVE:
-            setting.deactivate()
-        else:
-            setting.assign([*_deployments(setting, there_was["answered_by"])])
+        there_was = before.get(feature, Choice())
+        setting.choose(
+            [*_deployments(setting, there_was)],
+            is_inactive=there_was.is_inactive,
+            prompt_version=there_was.prompt_version,
+        )
     return changed
 
 
-def _deployments(
-    setting: FeatureSetting, answered_by: str | list[str]
-) -> Iterator[ModelDeployment]:
-    if answered_by == UNASSIGNED:
-        return
-    for name in [answered_by] if isinstance(answered_by, str) else answered_by:
+def _deployments(setting: FeatureSetting, choice: Choice) -> Iterator[ModelDeployment]:
+    for name in choice.deployments:
         found = ModelDeployment.objects.filter(name=name).first()
         if found is None:
-            title = FEATURES[Feature(setting.feature)].title
-            raise ChangeConflict(f"{name}, which answered {title} before, is gone: choose anew.")
+            raise ChangeConflict(f"{name}, which answered {setting} before, is gone: choose anew.")
         yield found

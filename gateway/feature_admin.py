@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.views.decorators.http import require_POST, require_safe
 
 from feature_config.admin import FeatureSettingAdmin
 from feature_config.catalogue import FEATURE_GROUPS, FEATURES, PROMPT_IDS, Feature, describe_level
 from feature_config.forms import FeatureRowForm
 from feature_config.models import FeatureSetting
+from gateway.admin_pages import SEND, guarded, page
 from gateway.audit import Origin, attribution_of_request
 from gateway.choice_changes import (
     Step,
@@ -32,6 +32,7 @@ from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.guards import differs_from_file, version_of
 from gateway.configuration.history import changing_configuration, newest_revision
 from gateway.configuration_admin import ConfigurationAdmin
+from gateway.evaluation.verdicts import CellVerdict, latest_verdicts
 from gateway.matrix import cell_of, level_tone
 from gateway.models import Revision
 from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
@@ -46,7 +47,7 @@ class Row:
 
     Attributes:
         level: Support level of the first choice, in words; "" without one.
-        verdict: The site's own, of its acceptance suite.
+        verdict: The site's own on the first choice, by its acceptance suite.
         health: Of the first choice; "" without one.
     """
 
@@ -55,7 +56,7 @@ class Row:
     standing: Standing
     level: str
     level_tone: str
-    verdict: str
+    verdict: CellVerdict | None
     health: str
     seen_version: str
     is_changed_here: bool
@@ -75,32 +76,23 @@ class Row:
 
 class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
     def get_urls(self) -> list[Any]:
-        def guarded(view: Callable[..., HttpResponse]) -> Any:
-            def checked(request: HttpRequest, **kwargs: str) -> HttpResponse:
-                if not self.has_change_permission(request):
-                    raise PermissionDenied
-                return view(request, **kwargs)
-
-            return self.admin_site.admin_view(require_POST(checked))
-
-        def open_to_viewers(view: Callable[..., HttpResponse]) -> Any:
-            def checked(request: HttpRequest, **kwargs: str) -> HttpResponse:
-                if not self.has_view_or_change_permission(request):
-                    raise PermissionDenied
-                return view(request, **kwargs)
-
-            return self.admin_site.admin_view(require_safe(checked))
-
+        look, change = (f"feature_config.{verb}_featuresetting" for verb in ("view", "change"))
         own = [
-            path("matrix/", open_to_viewers(self.matrix_view), name="feature_matrix"),
+            path("matrix/", guarded(self.matrix_view, look), name="feature_matrix"),
             path(
                 "matrix/<slug:feature>/<slug:family>/",
-                open_to_viewers(self.cell_view),
+                guarded(self.cell_view, look),
                 name="feature_matrix_cell",
             ),
-            path("bulk/", guarded(self.bulk_view), name="features_bulk"),
-            path("take-back/", guarded(self.take_back_view), name="features_take_back"),
-            path("<slug:feature>/choose/", guarded(self.choose_view), name="feature_choose"),
+            path("bulk/", guarded(self.bulk_view, change, SEND), name="features_bulk"),
+            path(
+                "take-back/", guarded(self.take_back_view, change, SEND), name="features_take_back"
+            ),
+            path(
+                "<slug:feature>/choose/",
+                guarded(self.choose_view, change, SEND),
+                name="feature_choose",
+            ),
         ]
         return [*own, *super().get_urls()]
 
@@ -120,17 +112,17 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
         """Show all rows; those that were sent and refused as they were sent."""
         stored, deployments = Stored.read(), list(ModelDeployment.objects.all())
         settings = {row.feature: row for row in settings_of(Feature)}
+        verdicts = latest_verdicts(shipped_prompts().registry)
         rows = {
-            feature: _row(settings[feature], stored, deployments, (sent or {}).get(feature))
+            feature: _row(
+                settings[feature], stored, deployments, verdicts, (sent or {}).get(feature)
+            )
             for feature in Feature
             if feature in settings
         }
         states = [row.standing.state for row in rows.values()]
         counts = [(state, states.count(state), state_tone(state)) for state in FeatureState]
         context = {
-            **self.admin_site.each_context(request),
-            "title": "Features",
-            "opts": self.opts,
             "counts": counts,
             "groups": [
                 (group, [rows[feature] for feature in features if feature in rows])
@@ -140,7 +132,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
             "can_change": self.has_change_permission(request),
             "change_to_take_back": self._change_to_take_back(request),
         }
-        return TemplateResponse(request, "gateway/features.html", context, status=status)
+        return page(request, "gateway/features.html", "Features", context, status)
 
     def _change_to_take_back(self, request: HttpRequest) -> int | None:
         """Return the revision that was just made, while it is the newest and this user's."""
@@ -194,15 +186,11 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
             return self._save(request, partial(self._apply, request, features, target))
         steps = plan(settings_of(features), target)
         context = {
-            **self.admin_site.each_context(request),
-            "title": "What would change",
-            "opts": self.opts,
             "changing": [step for step in steps if not step.skipped],
             "skipped": [step for step in steps if step.skipped],
             "target": request.POST["target"],
-            "target_words": target.name if isinstance(target, ModelDeployment) else target,
         }
-        return TemplateResponse(request, "gateway/features_bulk.html", context)
+        return page(request, "gateway/features_bulk.html", "What would change", context)
 
     def _apply(self, request: HttpRequest, features: list[str], target: Target) -> None:
         steps = plan(settings_of(features), target)
@@ -238,10 +226,8 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
         deployments = list(ModelDeployment.objects.all())
         pins = dict(FeatureSetting.objects.values_list("feature", "prompt_version"))
         registry = shipped_prompts().registry
+        verdicts = latest_verdicts(registry)
         context = {
-            **self.admin_site.each_context(request),
-            "title": "Support matrix",
-            "opts": self.opts,
             "families": [FAMILIES[family] for family in ModelFamily],
             "groups": [
                 (
@@ -251,7 +237,12 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
                             FEATURES[feature].title,
                             [
                                 cell_of(
-                                    feature, family, registry, deployments, pins.get(feature, "")
+                                    feature,
+                                    family,
+                                    registry,
+                                    deployments,
+                                    pins.get(feature, ""),
+                                    verdicts,
                                 )
                                 for family in ModelFamily
                             ],
@@ -262,26 +253,25 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
                 for group, features in FEATURE_GROUPS.items()
             ],
         }
-        return TemplateResponse(request, "gateway/matrix.html", context)
+        return page(request, "gateway/matrix.html", "Support matrix", context)
 
     def cell_view(self, request: HttpRequest, feature: str, family: str) -> HttpResponse:
         """Show one feature with one family, and what can be done about it."""
         setting = next(iter(settings_of([feature])), None)
         if setting is None or family not in list(ModelFamily):
             raise Http404
-        stored, deployments = Stored.read(), ModelDeployment.objects.filter(family=family)
+        stored, deployments = Stored.read(), list(ModelDeployment.objects.filter(family=family))
+        registry = shipped_prompts().registry
         cell = cell_of(
             Feature(feature),
             ModelFamily(family),
-            shipped_prompts().registry,
+            registry,
             deployments,
             setting.prompt_version,
+            latest_verdicts(registry),
         )
         chosen = [choice.deployment_id for choice in setting.choices.all()]
         context = {
-            **self.admin_site.each_context(request),
-            "title": f"{cell.feature_title} with {cell.family_title}",
-            "opts": self.opts,
             "cell": cell,
             "prompts": [(prompt, PROMPT_IDS[prompt.prompt]) for prompt in cell.prompts],
             "setting": setting,
@@ -290,7 +280,12 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
             "candidates": [(row, stored.health(row.name), row.pk in chosen) for row in deployments],
             "can_change": self.has_change_permission(request),
         }
-        return TemplateResponse(request, "gateway/matrix_cell.html", context)
+        return page(
+            request,
+            "gateway/matrix_cell.html",
+            f"{cell.feature_title} with {cell.family_title}",
+            context,
+        )
 
     # --- What these share ------------------------------------------------------------------------
 
@@ -300,11 +295,11 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
         """Make `change` one recorded change; it returns a page where it was refused."""
         try:
             with changing_configuration(attribution_of_request(request, Origin.WEB)) as recording:
-                page = change()
+                refusal = change()
         except (ConfigurationError, ValidationError) as error:
             self.message_user(request, _told(error), messages.ERROR)
             return self._to_page(feature)
-        return page or self._to_page(feature, recording.revision)
+        return refusal or self._to_page(feature, recording.revision)
 
     def _to_page(self, feature: str = "", revision: Revision | None = None) -> HttpResponse:
         url = reverse("admin:feature_config_featuresetting_changelist")
@@ -320,6 +315,7 @@ def _row(
     setting: FeatureSetting,
     stored: Stored,
     deployments: list[ModelDeployment],
+    verdicts: Mapping[tuple[Feature, UUID], CellVerdict],
     sent: FeatureRowForm | None,
 ) -> Row:
     feature = Feature(setting.feature)
@@ -334,7 +330,7 @@ def _row(
         standing=stored.standing(feature),
         level=describe_level(feature, family) if family else "",
         level_tone=level_tone(feature, family) if family else "",
-        verdict="no verdict yet",
+        verdict=verdicts.get((feature, first.deployment_id)) if first else None,
         health=stored.health(first.deployment.name) if first else "",
         seen_version=version_of(setting),
         is_changed_here=differs_from_file(setting),

@@ -1,10 +1,12 @@
 """The support matrix: each feature with each model family, and with which prompt."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 from feature_config.catalogue import FEATURES, Feature, describe_level, own_prompts, support_level
 from feature_config.support import SupportLevel
+from gateway.evaluation.verdicts import CellVerdict
 from prompts.definition import PromptDefinition
 from prompts.errors import PromptError
 from prompts.registry import PromptRegistry, variants_for
@@ -32,7 +34,7 @@ class Cell:
     Attributes:
         level: In words, as in `to be evaluated`.
         prompts: What the feature itself would ask; fewer where a version pin has none.
-        verdict: The site's own, of its acceptance suite.
+        verdicts: The site's own on its deployments of the family, by its acceptance suites.
         deployments: How many of the family there are.
     """
 
@@ -41,7 +43,7 @@ class Cell:
     level: str
     tone: str
     prompts: tuple[PromptDefinition, ...]
-    verdict: str
+    verdicts: tuple[CellVerdict, ...]
     deployments: int
 
     @property
@@ -78,8 +80,9 @@ def cell_of(
     feature: Feature,
     family: ModelFamily,
     registry: PromptRegistry,
-    deployments: Iterable[ModelDeployment],
+    deployments: Collection[ModelDeployment],
     pin: str,
+    verdicts: Mapping[tuple[Feature, UUID], CellVerdict],
 ) -> Cell:
     """Return one cell.
 
@@ -89,6 +92,7 @@ def cell_of(
         registry: Where its prompts are looked up.
         deployments: All there are.
         pin: Constraint on the prompt's version; "" is none.
+        verdicts: All there are, as `latest_verdicts` returns them.
     """
     found = []
     for prompt in own_prompts(feature):
@@ -96,12 +100,13 @@ def cell_of(
             found.append(registry.find(prompt, variants_for(family, None), pin=pin))
         except PromptError:
             continue
+    of_family = [row.pk for row in deployments if row.family == family]
     return Cell(
         feature=feature,
         family=family,
         level=describe_level(feature, family),
         tone=level_tone(feature, family),
         prompts=tuple(found),
-        verdict="no verdict yet",
-        deployments=sum(1 for row in deployments if row.family == family),
+        verdicts=tuple(verdicts[feature, key] for key in of_family if (feature, key) in verdicts),
+        deployments=len(of_family),
     )

@@ -1,6 +1,7 @@
 """One function per model, each row valid by default; arguments replace what a test cares about."""
 
 import itertools
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, User
@@ -8,6 +9,9 @@ from django.utils import timezone
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
+from prompts.evaluation.suite import CaseResult, GivenAnswer, Outcome
+from prompts.loader import shipped_prompts
+from prompts.models import EvaluationRun, RunState
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import Fingerprint, ModelDeployment
@@ -78,6 +82,42 @@ def make_user(role: str, **overrides: Any) -> User:
     )
     user.groups.add(Group.objects.get(name=role))
     return user
+
+
+def make_run(deployment: ModelDeployment, cases: str = "++-", **fields: Any) -> EvaluationRun:
+    """Return a finished evaluation of `git_suggestions`, with the prompt that is in use.
+
+    Args:
+        cases: One sign each; those that are `+` passed.
+    """
+    feature = fields.get("feature", Feature.GIT_SUGGESTIONS)
+    prompt = shipped_prompts().registry.find(feature, ["codegemma-7b-it", "general"])
+    defaults = {
+        "feature": feature,
+        "suite": str(feature),
+        "suite_version": "1.0.0",
+        "suite_digest": "abc",
+        "bar": 0.5,
+        "prompt_variant": prompt.variant,
+        "prompt_version": prompt.version,
+        "prompt_digest": prompt.digest,
+        "state": RunState.FINISHED,
+        "started_by": "dana",
+        "finished_at": timezone.now() + timedelta(seconds=EvaluationRun.objects.count()),
+    }
+    run = EvaluationRun.objects.create(
+        deployment=deployment,
+        total_cases=len(cases),
+        done_cases=len(cases),
+        passed_cases=cases.count("+"),
+        **{**defaults, **fields},
+    )
+    for number, sign in enumerate(cases):
+        problem = "" if sign == "+" else "is wrong"
+        outcomes = (Outcome("mentions", problem),)
+        result = CaseResult(f"case-{number}", GivenAnswer("x", latency_s=0.2), outcomes)
+        run.results.model.of(run, result, keeps_answer=False).save()
+    return run
 
 
 def make_serving(**overrides: Any) -> ServingConfig:

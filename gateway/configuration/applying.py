@@ -9,7 +9,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
 from feature_config.catalogue import Feature
-from feature_config.models import FeatureSetting, check_choices, check_prompt_version
+from feature_config.models import FeatureSetting, check_choice
 from gateway.audit import Attribution, record
 from gateway.configuration.document import (
     Choice,
@@ -288,19 +288,17 @@ class _Applier:
         if any(row.family not in _CHOICES["family"] for row in rows):
             return  # told at the deployment
         try:
-            check_choices(feature, rows)
-            check_prompt_version(feature, rows, choice.prompt_version)
+            check_choice(feature, rows, choice.prompt_version)
         except ValidationError as error:
             message = " ".join(error.messages)
             self._problems.append(self.document.problem(message, "features", feature.value))
 
     def _answer(self, feature: Feature, choice: Choice) -> None:
-        setting = self._settings[feature]
-        setting.prompt_version = choice.prompt_version
-        if choice.is_inactive:
-            setting.deactivate()
-        else:
-            setting.assign([self._rows[name] for name in choice.deployments])
+        self._settings[feature].choose(
+            [self._rows[name] for name in choice.deployments],
+            is_inactive=choice.is_inactive,
+            prompt_version=choice.prompt_version,
+        )
 
     # --- Who manages what -------------------------------------------------------------------------
 

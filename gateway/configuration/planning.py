@@ -102,14 +102,14 @@ def _value(entry: Data, key: str) -> Any:
 
 def _feature_changes(before: Data, after: Data, renamed: Mapping[str, str]) -> Iterator[Change]:
     for feature in {**before, **after}:
-        old, new = (choice_fields(choices.get(feature)) for choices in (before, after))
+        old, new = (_choice_fields(choices.get(feature)) for choices in (before, after))
         expected = {**old, "answered_by": _renamed(old["answered_by"], renamed)}
         fields = {key: (old[key], new[key]) for key in new if expected[key] != new[key]}
         if fields:
             yield Change(Action.CHANGED, Kind.FEATURE, feature, fields)
 
 
-def choice_fields(choice: str | list[str] | Data | None) -> Data:
+def _choice_fields(choice: str | list[str] | Data | None) -> Data:
     """Return the fields of a choice, whichever form it has."""
     whole = choice if isinstance(choice, dict) else {"answered_by": choice or UNASSIGNED}
     return {"answered_by": UNASSIGNED, "prompt_version": None, **whole}

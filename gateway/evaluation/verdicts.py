@@ -30,6 +30,13 @@ class CellVerdict:
     verdict: Verdict
     is_expired: bool
 
+    @property
+    def words(self) -> str:
+        """Return it for people, as in `failed on 2026-05-01`."""
+        outcome = "passed" if self.verdict.is_pass else "failed"
+        ended = f" on {self.run.finished_at:%Y-%m-%d}" if self.run.finished_at else ""
+        return f"{outcome}{ended}{', expired' if self.is_expired else ''}"
+
 
 def latest_verdicts(
     registry: PromptRegistry, fingerprints: Mapping[UUID, str] | None = None

@@ -1,7 +1,6 @@
 """`features/`: the catalogue; `feature-settings/`: what answers each feature."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as RowInvalid
@@ -13,12 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from feature_config.catalogue import FEATURES, Feature
-from feature_config.models import (
-    MAX_CHOICES,
-    FeatureSetting,
-    check_choices,
-    check_prompt_version,
-)
+from feature_config.models import MAX_CHOICES, FeatureSetting
 from feature_config.support import SupportLevel
 from gateway.configuration.guards import (
     check_not_managed_by_file,
@@ -278,26 +272,15 @@ class FeatureSettings(RestView):
 
 
 def _answer(row: FeatureSetting, choice: Mapping[str, Any]) -> None:
-    """Make the choice by the setting's own verbs; its rules are told by field."""
-    feature = Feature(row.feature)
-    chosen = _named(choice["deployments"])
-    with _told_of("deployments"):
-        check_choices(feature, chosen)
-    with _told_of("prompt_version"):
-        check_prompt_version(feature, chosen, choice["prompt_version"])
-    row.prompt_version = choice["prompt_version"]
-    if choice["is_inactive"]:
-        row.deactivate()
-    else:
-        row.assign(chosen)
-
-
-@contextmanager
-def _told_of(field: str) -> Iterator[None]:
+    """Make the choice by the setting's own verb; its rules are told by field."""
     try:
-        yield
+        row.choose(
+            _named(choice["deployments"]),
+            is_inactive=choice["is_inactive"],
+            prompt_version=choice["prompt_version"],
+        )
     except RowInvalid as error:
-        raise serializers.ValidationError({field: error.messages}) from error
+        raise serializers.ValidationError(error.message_dict) from error
 
 
 def _named(names: Sequence[str]) -> list[ModelDeployment]:

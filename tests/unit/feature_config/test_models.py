@@ -146,7 +146,7 @@ def test_assigning_a_refused_cell_says_why_and_changes_nothing(
     with pytest.raises(ValidationError, match="does not support .* wrong-one") as caught:
         assign(feature, before, refused)
 
-    assert caught.value.code == "not_supported"
+    assert caught.value.error_dict["deployments"][0].code == "not_supported"
     assert chosen(feature) == [before]
 
 

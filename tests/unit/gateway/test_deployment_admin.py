@@ -56,7 +56,7 @@ def test_endpoint_that_will_not_be_dialled_is_saved_with_a_warning(
     page = admin.post(f"{DEPLOYMENTS}add/", {**FILLED, "endpoints": url}, follow=True)
 
     told = page.content.decode()
-    assert f"Saved, but {url} will not be asked: {host} points outside" in told
+    assert f"Saved, but {url} will not be asked: {host} points at" in told
     assert "add the host to UPSTREAM_ALLOWED_HOSTS" in told
     assert ModelDeployment.objects.get().endpoints == [url]
 

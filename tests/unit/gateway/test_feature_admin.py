@@ -2,6 +2,7 @@
 
 import html as html_text
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from gateway.audit import Attribution, Origin
 from gateway.configuration.guards import version_of
 from gateway.configuration.history import changing_configuration, newest_revision
 from gateway.models import Revision
+from prompts.models import EvaluationRun
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import EndpointHealth, ModelDeployment
-from tests.factories import assign, make_admin, make_deployment, make_user, setting_of
+from tests.factories import assign, make_admin, make_deployment, make_run, make_user, setting_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
@@ -95,6 +97,24 @@ def test_row_says_who_answers_how_well_and_in_what_health(alice: Client) -> None
         deployment=gpu, url=gpu.endpoints[0], state="degraded", since=now, heard_at=now
     )
     assert "no verdict yet server degraded" in row(alice, Feature.CODE_GENERATIONS)
+
+
+def test_row_and_matrix_tell_the_verdict_of_the_site_and_whether_it_still_holds(
+    alice: Client,
+) -> None:
+    gpu = make_deployment(name="gpu1", family=ModelFamily.CODEGEMMA_7B_IT)
+    assign(Feature.GIT_SUGGESTIONS, gpu)
+    at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    make_run(gpu, "++-", finished_at=at)
+    assert "passed on 2026-05-01 server" in row(alice, Feature.GIT_SUGGESTIONS)
+    assert "passed on 2026-05-01" in text_of(alice.get(f"{PAGE}matrix/").content.decode())
+
+    EvaluationRun.objects.update(prompt_digest="of another prompt", passed_cases=0)
+
+    assert "failed on 2026-05-01, expired" in row(alice, Feature.GIT_SUGGESTIONS)
+    cell = text_of(alice.get(f"{PAGE}matrix/git_suggestions/codegemma-7b-it/").content.decode())
+    assert "gpu1 failed on 2026-05-01, expired 0 of 3 cases passed, 50 % are asked for." in cell
+    assert "started by dana. It expired: prompt or model server are others now." in cell
 
 
 def test_row_names_the_fallback_that_really_answers(alice: Client) -> None:

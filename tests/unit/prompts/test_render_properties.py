@@ -59,7 +59,7 @@ def test_anything_renders_within_the_budget_and_adds_no_control_token(
     definition = data.draw(st.sampled_from(list(registry)))
     limit = definition.budget_tokens or 100_000
     sample = {name: SAMPLES[name] for name in definition.inputs}
-    texts = [text[:900] for text in texts]  # within the limits of all inputs
+    texts = [text[:500] for text in texts]  # within the limits of all inputs
     harmless = ["x" if text else "" for text in texts]
 
     rendered = render(definition, with_other_texts(sample, cycle(texts)))

@@ -1,58 +1,20 @@
 """What stored runs say of the cells of the matrix, and of each other."""
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
-from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
 from gateway.evaluation.verdicts import comparison_with_previous, latest_verdicts
-from prompts.evaluation.suite import CaseResult, GivenAnswer, Outcome
 from prompts.loader import shipped_prompts
-from prompts.models import EvaluationRun
 from selfhosted_models.background_runs import RunState
-from selfhosted_models.models import ModelDeployment
-from tests.factories import make_deployment
+from tests.factories import make_deployment, make_run
 
 pytestmark = pytest.mark.django_db
 
 REGISTRY = shipped_prompts().registry
 GIT = Feature.GIT_SUGGESTIONS
 CURRENT = REGISTRY.find(GIT, ["codegemma-7b-it"])
-
-
-def make_run(deployment: ModelDeployment, cases: str = "++-", **fields: Any) -> EvaluationRun:
-    """Return a finished run; of its cases, those that are `+` passed."""
-    ended_at = timezone.now() + timedelta(seconds=EvaluationRun.objects.count())
-    defaults = {
-        "feature": GIT,
-        "suite": "git_suggestions",
-        "suite_version": "1.0.0",
-        "suite_digest": "abc",
-        "bar": 0.5,
-        "prompt_variant": CURRENT.variant,
-        "prompt_version": CURRENT.version,
-        "prompt_digest": CURRENT.digest,
-        "state": RunState.FINISHED,
-        "started_by": "dana",
-        "finished_at": ended_at,
-    }
-    run = EvaluationRun.objects.create(
-        deployment=deployment,
-        total_cases=len(cases),
-        done_cases=len(cases),
-        passed_cases=cases.count("+"),
-        **{**defaults, **fields},
-    )
-    for number, sign in enumerate(cases):
-        problem = "" if sign == "+" else "is wrong"
-        outcomes = (Outcome("mentions", problem),)
-        result = CaseResult(f"case-{number}", GivenAnswer("x", latency_s=0.2), outcomes)
-        run.results.model.of(run, result, keeps_answer=False).save()
-    return run
 
 
 def test_cell_has_the_verdict_of_its_newest_run_in_one_query(
