@@ -32,7 +32,7 @@ from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.guards import differs_from_file, version_of
 from gateway.configuration.history import changing_configuration, newest_revision
 from gateway.configuration_admin import ConfigurationAdmin
-from gateway.evaluation.verdicts import CellVerdict, latest_verdicts
+from gateway.evaluation.verdicts import CellVerdict, current_verdicts
 from gateway.matrix import cell_of, level_tone
 from gateway.models import Revision
 from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
@@ -112,7 +112,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
         """Show all rows; those that were sent and refused as they were sent."""
         stored, deployments = Stored.read(), list(ModelDeployment.objects.all())
         settings = {row.feature: row for row in settings_of(Feature)}
-        verdicts = latest_verdicts(shipped_prompts().registry)
+        verdicts = current_verdicts()
         rows = {
             feature: _row(
                 settings[feature], stored, deployments, verdicts, (sent or {}).get(feature)
@@ -226,7 +226,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
         deployments = list(ModelDeployment.objects.all())
         pins = dict(FeatureSetting.objects.values_list("feature", "prompt_version"))
         registry = shipped_prompts().registry
-        verdicts = latest_verdicts(registry)
+        verdicts = current_verdicts()
         context = {
             "families": [FAMILIES[family] for family in ModelFamily],
             "groups": [
@@ -268,7 +268,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
             registry,
             deployments,
             setting.prompt_version,
-            latest_verdicts(registry),
+            current_verdicts(),
         )
         chosen = [choice.deployment_id for choice in setting.choices.all()]
         context = {

@@ -92,7 +92,7 @@ def cell_of(
         registry: Where its prompts are looked up.
         deployments: All there are.
         pin: Constraint on the prompt's version; "" is none.
-        verdicts: All there are, as `latest_verdicts` returns them.
+        verdicts: All there are, as `current_verdicts` returns them.
     """
     found = []
     for prompt in own_prompts(feature):

@@ -11,7 +11,8 @@ from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
 from prompts.evaluation.suite import CaseResult, GivenAnswer, Outcome
 from prompts.loader import shipped_prompts
-from prompts.models import EvaluationRun, RunState
+from prompts.models import EvaluationRun
+from selfhosted_models.background_runs import RunState
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.models import Fingerprint, ModelDeployment

@@ -11,10 +11,12 @@ from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
 from prompts.errors import PromptError
 from prompts.evaluation.verdict import Comparison, Verdict, compare
+from prompts.loader import shipped_prompts
 from prompts.models import EvaluationRun
 from prompts.registry import PromptRegistry, variants_for
 from selfhosted_models.background_runs import RunState
 from selfhosted_models.families import ModelFamily
+from selfhosted_models.models import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,12 @@ def latest_verdicts(
         if key not in verdicts or (verdicts[key].is_expired and not is_expired):
             verdicts[key] = CellVerdict(run, verdict, is_expired)
     return verdicts
+
+
+def current_verdicts() -> dict[tuple[Feature, UUID], CellVerdict]:
+    """Return the verdicts of this installation: its prompts, its servers as last measured."""
+    measured = Fingerprint.objects.newest().values_list("deployment_id", "digest")
+    return latest_verdicts(shipped_prompts().registry, dict(measured))
 
 
 def _is_in_use(run: EvaluationRun, pin: str, registry: PromptRegistry) -> bool:

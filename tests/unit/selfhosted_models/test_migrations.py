@@ -15,7 +15,7 @@ fingerprint_stored_keys = import_module(
 ).fingerprint_stored_keys
 
 distinct_names = import_module(
-    "selfhosted_models.migrations.0006_deployment_name_unique_in_any_case"
+    "selfhosted_models.migrations.0008_deployment_name_unique_in_any_case"
 ).distinct_names
 
 

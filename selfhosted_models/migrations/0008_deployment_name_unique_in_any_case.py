@@ -25,7 +25,7 @@ def tell_names_apart(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("selfhosted_models", "0006_fingerprint")]
+    dependencies = [("selfhosted_models", "0007_probe_runs")]
 
     operations = [
         migrations.RunPython(tell_names_apart, migrations.RunPython.noop),
