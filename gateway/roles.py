@@ -1,6 +1,6 @@
 """Who may do what in the admin pages: three roles, as Django groups.
 
-The permissions of each are given by migrations (`0005_roles` was the first); pages and actions ask
+The permissions of each are given by migrations (`0006_roles` was the first); pages and actions ask
 for permissions, never for a role by its name.
 """
 

@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
         ("contenttypes", "0002_remove_content_type_name"),
         ("feature_config", "0003_setting_file_digest"),
         ("selfhosted_models", "0005_endpoint_health"),
-        ("gateway", "0004_api_tokens"),
+        ("gateway", "0005_usage_records"),
     ]
 
     operations = [migrations.RunPython(create_roles, remove_roles)]
