@@ -91,12 +91,17 @@ def main() -> None:
     os.environ["WEB_CONCURRENCY"] = str(args.workers)  # each worker takes its share of the slots
     binds = [f"--bind={args.host}:{args.port}", *metrics_bind()]
     os.umask(0o077)  # what is made in DATA_DIR is its owner's alone
-    manage("migrate", "--verbosity", "0")  # runs the system checks first
-    print(
-        f"==> The gateway starts at http://{args.host}:{args.port}, its admin pages at /admin/. A "
-        "first login is made by: .venv/bin/python manage.py createsuperuser",
-        flush=True,
-    )
+    place = f"http://{args.host}:{args.port}"
+    if os.environ.get("SERVING_CONFIG_URL"):
+        manage("check")
+        print(f"==> The gateway node starts at {place}, without a database", flush=True)
+    else:
+        manage("migrate", "--verbosity", "0")  # runs the system checks first
+        print(
+            f"==> The gateway starts at {place}, its admin pages at /admin/. A first login is made "
+            "by: .venv/bin/python manage.py createsuperuser",
+            flush=True,
+        )
     command = [
         str(Path(sys.executable).with_name("gunicorn")),
         "gateway.asgi:application",

@@ -25,8 +25,9 @@ from gateway.bodies import (  # noqa: E402
     Send,
     read_body,
 )
-from gateway.errors import BodyTimeout, BodyTooLarge  # noqa: E402
+from gateway.errors import BodyTimeout, BodyTooLarge, GatewayError, NoDatabase  # noqa: E402
 from gateway.handler import GatewayHandler  # noqa: E402
+from gateway.no_database.base import INSTRUCTION  # noqa: E402
 from gateway.rest import problems  # noqa: E402
 from gateway.rest.authentication import RUNTIME_IN_SCOPE  # noqa: E402
 from gateway.runtime import Runtime, runtime_settings  # noqa: E402
@@ -61,7 +62,7 @@ async def _metrics(scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _refuse_body(scope: Scope, send: Send, error: BodyTooLarge | BodyTimeout) -> None:
+async def _refuse_page(scope: Scope, send: Send, error: GatewayError) -> None:
     content_type, body = "text/plain; charset=utf-8", error.safe_message.encode()
     if scope["path"].startswith(API_PREFIX):
         content_type = problems.CONTENT_TYPE
@@ -73,12 +74,15 @@ async def _refuse_body(scope: Scope, send: Send, error: BodyTooLarge | BodyTimeo
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve a page; Django itself would take a body of any size, at any pace."""
+    if settings.SERVING_CONFIG_URL:
+        await _refuse_page(scope, send, NoDatabase(INSTRUCTION))
+        return
     try:
         body = await read_body(scope, receive, max_bytes=MAX_PAGE_BODY_BYTES)
     except ClientLeft:
         return
     except (BodyTooLarge, BodyTimeout) as error:
-        await _refuse_body(scope, send, error)
+        await _refuse_page(scope, send, error)
         return
     # REST framework takes a body of undeclared length for none.
     headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]

@@ -36,7 +36,7 @@ def run_in_background(task: Any, *ids: int) -> None:
 
 def local_schedule() -> Iterator[tuple[str, Step]]:
     """Yield the upkeep of a gateway worker that does what Celery's beat does elsewhere."""
-    if settings.REDIS_URL:
+    if settings.REDIS_URL or settings.SERVING_CONFIG_URL:  # work is stored in the database
         return
     for task, every_s in SCHEDULE.items():
         yield task.name, partial(_run_and_wait, task, every_s)

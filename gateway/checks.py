@@ -1,6 +1,7 @@
 """System checks: what is wrong with the settings, by a stable id, before anything is served."""
 
 import ipaddress
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from docsearch.versions import GitLabVersion
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
-from gateway.serving_exports import load_signing_key
+from gateway.serving_exports import load_signing_key, trusted_keys_from_settings
 from gateway.trusted_keys import issuer_sources, load_own_keys
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
@@ -231,6 +232,38 @@ def _check_gitlab_version() -> Iterator[CheckMessage]:
         )
 
 
+def _check_serving_config_place() -> Iterator[CheckMessage]:
+    url = settings.SERVING_CONFIG_URL
+    if url and (problem := _problem(lambda: parse_endpoint(url))):
+        yield Error(
+            f"SERVING_CONFIG_URL: {problem}",
+            hint="Write the origin of the configuration node, as in https://config.example.com.",
+            id="gateway.E021",
+        )
+    if url and not settings.SERVING_CONFIG_TOKEN:
+        yield Error(
+            "SERVING_CONFIG_URL is set, and SERVING_CONFIG_TOKEN is not.",
+            hint="On the configuration node run: manage.py create_api_token NAME "
+            "--scopes read_serving_config",
+            id="gateway.E022",
+        )
+    trusted = settings.SERVING_CONFIG_TRUSTED_KEYS
+    if trusted and _problem(trusted_keys_from_settings):
+        yield Error(
+            "SERVING_CONFIG_TRUSTED_KEYS holds what is not a public Ed25519 key.",
+            hint="Write 32 bytes in base64, 44 characters, as doctor prints them on the "
+            "configuration node; several are separated by commas.",
+            id="gateway.E023",
+        )
+    if url and "ENCRYPTION_KEYS" not in os.environ:
+        yield Warning(
+            "ENCRYPTION_KEYS is not set: this node can decrypt no key of a model server.",
+            hint="Set ENCRYPTION_KEYS to that of the configuration node. One that was made there "
+            "is in its DATA_DIR/encryption_key.",
+            id="gateway.W002",
+        )
+
+
 def _check_docs_registry() -> Iterator[CheckMessage]:
     url = settings.DOCS_REGISTRY_URL
     if url and (problem := _problem(lambda: parse_endpoint(url))):
@@ -257,7 +290,6 @@ def _check_data_dir_mode() -> Iterator[CheckMessage]:
         "secret_key",
         "encryption_key",
         "signing_key.pem",
-        "serving_config_key.pem",
         "docs_signing_key.pem",
     ):
         path = settings.DATA_DIR / name
@@ -297,6 +329,7 @@ _CHECKS = (
     _check_own_keys,
     _check_serving_config_key,
     _check_gitlab_version,
+    _check_serving_config_place,
     _check_docs_registry,
     _check_data_dir_mode,
 )

@@ -6,6 +6,7 @@ Everything here talks to the database and runs in the worker's database thread.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from django.db import transaction
 
@@ -46,7 +47,31 @@ class News:
         return (self.deployment, self.url)
 
 
-def exchange_news(told: Iterable[News], *, worker: str, now: float) -> tuple[dict[Key, News], bool]:
+class Exchange(Protocol):
+    """Tells what one worker has heard, and returns what all have and whether it is to probe."""
+
+    def __call__(
+        self, told: Iterable[News], /, *, worker: str, now: float
+    ) -> tuple[dict[Key, News], bool]: ...
+
+
+class OwnNews:
+    """What one worker has heard, where there is no database to tell the others by."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, News] = {}
+
+    def exchange(
+        self, told: Iterable[News], /, *, worker: str, now: float
+    ) -> tuple[dict[Key, News], bool]:
+        """Remember what was heard; every worker probes for itself."""
+        self._known.update((news.key, news) for news in told)
+        return self._known, True
+
+
+def exchange_news(
+    told: Iterable[News], /, *, worker: str, now: float
+) -> tuple[dict[Key, News], bool]:
     """Write down what this worker has heard; return what all have, and whether it is to probe.
 
     Args:

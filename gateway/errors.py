@@ -120,6 +120,13 @@ class NotReady(GatewayError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class NoDatabase(GatewayError):
+    """A page or the REST API was asked of a gateway node that has no database."""
+
+    code = "no_database"
+    status = HTTPStatus.NOT_FOUND
+
+
 class PathUnknown(GatewayError):
     code = "not_found"
     status = HTTPStatus.NOT_FOUND

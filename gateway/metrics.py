@@ -6,6 +6,7 @@ files (`PROMETHEUS_MULTIPROC_DIR`, set by `deploy/serve.py`); any of them answer
 """
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -83,6 +84,11 @@ _loop_lag = Gauge(
     "How late the event loop of the slowest worker is.",
     multiprocess_mode="livemax",
 )
+_configuration_age = Gauge(
+    "duo_configuration_age_seconds",
+    "For how long the worker with the oldest configuration could not confirm it.",
+    multiprocess_mode="livemax",
+)
 
 
 def count_request(
@@ -128,11 +134,16 @@ class Sampler:
     Args:
         fleet: The model servers.
         quotas: What is under way.
+        configuration_age_s: For how long the configuration was not confirmed; None before it was
+            read once.
     """
 
-    def __init__(self, fleet: Fleet, quotas: Quotas) -> None:
+    def __init__(
+        self, fleet: Fleet, quotas: Quotas, configuration_age_s: Callable[[], float | None]
+    ) -> None:
         self._fleet = fleet
         self._quotas = quotas
+        self._configuration_age_s = configuration_age_s
         self._due_at: float | None = None
         self._told_down: set[tuple[str, str]] = set()
 
@@ -142,6 +153,8 @@ class Sampler:
         _loop_lag.set(0 if self._due_at is None else max(0.0, now - self._due_at))
         self._due_at = now + SAMPLE_EVERY_S
         _worker_in_flight.set(self._quotas.in_flight)
+        if (age_s := self._configuration_age_s()) is not None:
+            _configuration_age.set(age_s)
         for name, line in self._fleet.lines.items():
             _in_flight.labels(name).set(line.in_flight)
             _slots.labels(name).set(line.limit)

@@ -16,7 +16,14 @@ log = structlog.get_logger(__name__)
 Place = tuple[str, int]
 
 _LOOK_UP_WITHIN_S = 2.0
-_DEFAULT_PORTS = {"postgres": 5432, "postgresql": 5432, "redis": 6379, "rediss": 6379}
+_DEFAULT_PORTS = {
+    "postgres": 5432,
+    "postgresql": 5432,
+    "redis": 6379,
+    "rediss": 6379,
+    "http": 80,
+    "https": 443,
+}
 
 
 def named_places(urls: Iterable[str]) -> list[Place]:

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from gateway.endpoint_news import Key, News, exchange_news
+from gateway.endpoint_news import Exchange, Key, News, exchange_news
 from gateway.routing.endpoint_state import EndpointState, HealthState
 from gateway.routing.fleet import Fleet
 from selfhosted_models.endpoints import Endpoint
@@ -43,6 +43,7 @@ class Prober:
         check: The cheap probe.
         silent_s: An endpoint nobody has heard of for so long is probed; 0: none ever is.
         database_thread: Where the ORM may block.
+        exchange: Tells others what was heard, and what they heard.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Prober:
         check: Check,
         silent_s: float,
         database_thread: Executor,
+        exchange: Exchange = exchange_news,
     ) -> None:
         self._fleet = fleet
         self._servings = servings
         self._check = check
         self._silent_s = silent_s
         self._database_thread = database_thread
+        self._exchange_with_others = exchange
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._told: dict[Key, News] = {}
 
@@ -86,7 +89,9 @@ class Prober:
         def exchange() -> tuple[dict[Key, News], bool]:
             close_old_connections()
             try:
-                return exchange_news(news, worker=self._worker, now=self._fleet.wall_clock())
+                return self._exchange_with_others(
+                    news, worker=self._worker, now=self._fleet.wall_clock()
+                )
             finally:
                 close_old_connections()
 

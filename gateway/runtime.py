@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,12 +12,22 @@ from pathlib import Path
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from docsearch.store import IndexStore
 from gateway import keyfiles
 from gateway.change_hints import listen_for_changes
-from gateway.configuration.stored import read_configuration
+from gateway.configuration.stored import StoredConfiguration
+from gateway.configuration_node import (
+    FILE_NAME,
+    ConfigurationNode,
+    ConfigurationPlace,
+    configuration_place_from_settings,
+)
+from gateway.configuration_sources import (
+    ConfigurationSource,
+    ConfigurationUnreadable,
+    DatabaseConfiguration,
+)
 from gateway.docs_questions import (
     CHECK_EVERY_S,
     WRITE_EVERY_S,
@@ -27,6 +37,7 @@ from gateway.docs_questions import (
 from gateway.docs_registry import DocsRegistryPlace, docs_registry_from_settings
 from gateway.docs_search import DocsSearch
 from gateway.docs_upkeep import DocsUpkeep
+from gateway.endpoint_news import OwnNews, exchange_news
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
@@ -56,6 +67,9 @@ from selfhosted_models.secrets import SecretBox
 
 log = structlog.get_logger(__name__)
 
+#: A reason why the configuration cannot be read is logged again after so long.
+TOLD_AGAIN_AFTER_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
@@ -78,6 +92,7 @@ class RuntimeSettings:
     gitlab_version: str = ""
     docs_registry: DocsRegistryPlace | None = None
     docs_unanswered_questions: int = 0
+    configuration_place: ConfigurationPlace | None = None
     probe_silent_s: float = 30.0
 
 
@@ -100,6 +115,7 @@ def runtime_settings() -> RuntimeSettings:
         gitlab_version=settings.GITLAB_VERSION,
         docs_registry=docs_registry_from_settings(),
         docs_unanswered_questions=settings.DOCS_UNANSWERED_QUESTIONS,
+        configuration_place=configuration_place_from_settings(),
         probe_silent_s=settings.PROBE_SILENT_S,
         limits=Limits(
             workers=settings.GATEWAY_WORKERS,
@@ -119,6 +135,16 @@ def own_keys_from_settings() -> OwnKeys:
         Path(settings.DATA_DIR) / "signing_key.pem", keyfiles.make_signing_key
     )
     return load_own_keys(signing, settings.AIGW_SELF_SIGNED_JWT__VALIDATION_KEY)
+
+
+def configuration_source(options: RuntimeSettings, thread: Executor) -> ConfigurationSource:
+    """Return where the configuration comes from: the database, or the configuration node."""
+    place = options.configuration_place
+    if place is None:
+        return DatabaseConfiguration(thread)
+    # A URL given in the environment skips the allow-list, never the deny-list.
+    door = OutboundDoor(options.url_policy.trusting([place.endpoint.host]))
+    return ConfigurationNode(place, door, options.data_dir / FILE_NAME, thread)
 
 
 def restored_trust(options: RuntimeSettings, policy: UrlPolicy) -> Trust:
@@ -144,6 +170,8 @@ class Runtime:
         quotas: What users, and this worker, may have under way.
         docs: The documentation search.
         usage: Takes requests that ended, to be written down; None on a node that keeps no records.
+        source: Where the configuration is read.
+        confirmed_at: When the configuration was last known to be the newest; seconds since 1970.
     """
 
     options: RuntimeSettings
@@ -158,12 +186,15 @@ class Runtime:
     usage: UsageBuffer | None = None
     is_draining: bool = False
     _usage_writer: UsageWriter | None = None
+    source: ConfigurationSource | None = None
+    confirmed_at: float | None = None
+    _told: tuple[str, float] = ("", 0.0)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _questions_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "documentation questions")
     )
     #: A thread of its own: name look-ups may fill the loop's default pool when DNS is away.
-    _database_thread: ThreadPoolExecutor = field(
+    _configuration_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "configuration")
     )
 
@@ -181,7 +212,10 @@ class Runtime:
             listens_on: Address and port of each socket of this worker.
             further_upkeep: Name and step of what else goes on while it lives.
         """
-        own = named_places((options.database_url, options.redis_url))
+        place = options.configuration_place
+        own = named_places(
+            (options.database_url, options.redis_url, place.endpoint.url if place else "")
+        )
         policy = options.url_policy.sparing(await resolve_places([*own, *listens_on]))
         prompts = shipped_prompts().registry
         trust = restored_trust(options, policy)
@@ -201,10 +235,12 @@ class Runtime:
             docs=DocsSearch(
                 docs_store,
                 options.gitlab_version,
-                *([unanswered.note] if options.docs_unanswered_questions else []),
+                *([unanswered.note] if options.docs_unanswered_questions and not place else []),
             ),
             trust=trust,
         )
+        runtime.source = configuration_source(options, runtime._configuration_thread)
+        await runtime.take_kept_configuration()
         await runtime.refresh_snapshot()
         if options.redis_url:
             runtime.leases = leases = SlotLeases(options.redis_url, fleet)
@@ -216,10 +252,11 @@ class Runtime:
             lambda: runtime.snapshot.deployments.values(),
             partial(check_endpoint, fleet.door, clocks=PROBE_CLOCKS),
             options.probe_silent_s,
-            runtime._database_thread,
+            runtime._configuration_thread,
+            OwnNews().exchange if place else exchange_news,
         )
         runtime._tasks.append(asyncio.create_task(keep_running("endpoint health", prober.round)))
-        sampler = Sampler(fleet, runtime.quotas)
+        sampler = Sampler(fleet, runtime.quotas, runtime.configuration_age_s)
         runtime._tasks.append(asyncio.create_task(keep_running("metrics", sampler.sample)))
         if options.docs_registry:
             runtime.docs_upkeep = DocsUpkeep(
@@ -227,20 +264,20 @@ class Runtime:
             )
             reconciling = keep_running("documentation", runtime.docs_upkeep.round)
             runtime._tasks.append(asyncio.create_task(reconciling))
-        runtime._record_usage()
+        if place is None:
+            runtime._record_usage()
         for upkeep in (trust.issuer_keys, trust.deny_list):
             runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
         thread = runtime._questions_thread
-        for name, step in (
+        stored_upkeep = (
             (
                 "golden questions",
                 database_step(thread, partial(check_changed, docs_store), CHECK_EVERY_S),
             ),
             ("unanswered questions", database_step(thread, unanswered.write, WRITE_EVERY_S)),
-        ):
-            runtime._tasks.append(asyncio.create_task(keep_running(name, step)))
-        for name, step in further_upkeep:
+        )
+        for name, step in (*(() if place else stored_upkeep), *further_upkeep):
             runtime._tasks.append(asyncio.create_task(keep_running(name, step)))
         return runtime
 
@@ -256,7 +293,7 @@ class Runtime:
     def _record_usage(self) -> None:
         """Have requests written down from now on."""
         self.usage = UsageBuffer()
-        self._usage_writer = UsageWriter(self.usage, self._database_thread)
+        self._usage_writer = UsageWriter(self.usage, self._configuration_thread)
         recording = keep_running("usage records", self._usage_writer.round)
         self._tasks.append(asyncio.create_task(recording))
 
@@ -273,37 +310,64 @@ class Runtime:
             await self.docs_upkeep.aclose()
         await self.fleet.door.aclose()
         await self.trust.door.aclose()
-        self._database_thread.shutdown(wait=False)
         self._questions_thread.shutdown(wait=False)
+        if self.source is not None:
+            await self.source.aclose()
+        self._configuration_thread.shutdown(wait=False)
         self.docs.close()
+
+    def configuration_age_s(self) -> float | None:
+        """Return for how long nobody has said that this is the newest configuration."""
+        return None if self.confirmed_at is None else max(0.0, self.now() - self.confirmed_at)
+
+    async def take_kept_configuration(self) -> None:
+        """Serve from what an earlier run kept, until something newer is read."""
+        kept = await self.source.kept() if self.source else None
+        if kept is not None:
+            self.confirmed_at = kept.confirmed_at
+            await self._take(kept.configuration, age_s=round(self.configuration_age_s() or 0))
 
     async def refresh_snapshot(self) -> None:
         """Read the configuration and replace the snapshot if it changed.
 
-        While the database cannot be read, what is held goes on serving.
+        While it cannot be read, what is held goes on serving.
         """
         try:
-            loop = asyncio.get_running_loop()
-            snapshot = await loop.run_in_executor(self._database_thread, self._next_snapshot)
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("configuration.unreadable", error=type(error).__name__)
+            configuration = await self.source.read() if self.source else None
+        except ConfigurationUnreadable as error:
+            self._tell_unreadable(str(error))
             return
+        self.confirmed_at, self._told = self.now(), ("", 0.0)
+        if configuration is not None:
+            await self._take(configuration)
+
+    async def _take(self, configuration: StoredConfiguration, **about: float) -> None:
+        loop = asyncio.get_running_loop()
+        snapshot = await loop.run_in_executor(
+            self._configuration_thread, self._snapshot_of, configuration
+        )
         if snapshot is not self.snapshot:
             self.snapshot = snapshot
             self.fleet.take_over(snapshot.deployments.values())
-            log.info("configuration.loaded", version=snapshot.version)
+            log.info("configuration.loaded", version=snapshot.version, **about)
 
-    def _next_snapshot(self) -> ServingSnapshot:
-        """Runs in a thread: the ORM blocks."""
-        close_old_connections()
-        try:
-            configuration = read_configuration()
-        finally:
-            close_old_connections()
+    def _snapshot_of(self, configuration: StoredConfiguration) -> ServingSnapshot:
+        """Runs in a thread: keys are decrypted."""
         if configuration.rows_digest() == self.snapshot.rows_digest:
             return self.snapshot
         box = SecretBox(self.options.encryption_keys)
         return build_snapshot(configuration, self.snapshot.prompts, box)
+
+    def _tell_unreadable(self, reason: str) -> None:
+        told, told_at = self._told
+        if reason != told or self.now() - told_at >= TOLD_AGAIN_AFTER_S:
+            age_s = self.configuration_age_s()
+            log.warning(
+                "configuration.unreadable",
+                reason=reason,
+                age_s=None if age_s is None else round(age_s),
+            )
+            self._told = (reason, self.now())
 
     async def _keep_snapshot_fresh(self) -> None:
         """Poll, or come at once when a change is announced; each worker a little apart."""

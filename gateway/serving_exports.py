@@ -4,10 +4,10 @@ Keys of model servers are in it as they are stored: as ciphertext under ENCRYPTI
 a compact JWS (RFC 7515), signed with Ed25519.
 """
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +17,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import settings
 
+from docsearch.signing import load_public_key
 from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
-from gateway import keyfiles
 from gateway.configuration.document import Choice, Data, Document
 from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.parsing import document_of
@@ -165,10 +167,35 @@ def load_signing_key(pem: str) -> Ed25519PrivateKey:
 
 
 def signing_key_from_settings() -> Ed25519PrivateKey:
-    """Return the key of this installation, made once into DATA_DIR if none is given."""
-    return load_signing_key(
-        settings.SERVING_CONFIG_SIGNING_KEY
-        or keyfiles.read_or_create(
-            Path(settings.DATA_DIR) / "serving_config_key.pem", keyfiles.make_ed25519_key
-        )
-    )
+    """Return the key that signs here: the given one, else one that ENCRYPTION_KEYS make.
+
+    Raises:
+        ValueError: The given one is none.
+    """
+    if settings.SERVING_CONFIG_SIGNING_KEY:
+        return load_signing_key(settings.SERVING_CONFIG_SIGNING_KEY)
+    return _derived_key(settings.ENCRYPTION_KEYS[0])
+
+
+def trusted_keys_from_settings() -> dict[str, Ed25519PublicKey]:
+    """Return the keys whose configuration is served, by their ids.
+
+    Unless the settings name some, they are those that sign with the same settings as ours: nodes
+    share ENCRYPTION_KEYS anyway, and so the keys can be rotated one node after the other.
+
+    Raises:
+        ValueError: A key is none.
+    """
+    if settings.SERVING_CONFIG_TRUSTED_KEYS:
+        keys = [load_public_key(text.strip()) for text in settings.SERVING_CONFIG_TRUSTED_KEYS]
+    elif settings.SERVING_CONFIG_SIGNING_KEY:
+        keys = [load_signing_key(settings.SERVING_CONFIG_SIGNING_KEY).public_key()]
+    else:
+        keys = [_derived_key(key).public_key() for key in settings.ENCRYPTION_KEYS]
+    return {key_id_of(key): key for key in keys}
+
+
+def _derived_key(encryption_key: str) -> Ed25519PrivateKey:
+    derivation = HKDF(SHA256(), length=32, salt=None, info=b"serving-config signing key")
+    seed = derivation.derive(base64.urlsafe_b64decode(encryption_key))
+    return Ed25519PrivateKey.from_private_bytes(seed)

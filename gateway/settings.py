@@ -54,6 +54,13 @@ AIGW_SELF_SIGNED_JWT__SIGNING_KEY = env.str("AIGW_SELF_SIGNED_JWT__SIGNING_KEY",
 AIGW_SELF_SIGNED_JWT__VALIDATION_KEY = env.str("AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", default="")
 SERVING_CONFIG_SIGNING_KEY = env.str("SERVING_CONFIG_SIGNING_KEY", default="")
 
+# --- A gateway node without a database ------------------------------------------------------------
+#: Of the configuration node. Where it is set, no database is opened here.
+SERVING_CONFIG_URL = env.str("SERVING_CONFIG_URL", default="")
+SERVING_CONFIG_TOKEN = env.str("SERVING_CONFIG_TOKEN", default="")
+#: Empty: those that sign with the settings of this node.
+SERVING_CONFIG_TRUSTED_KEYS: list[str] = env.list("SERVING_CONFIG_TRUSTED_KEYS", default=[])
+
 # --- The gateway ----------------------------------------------------------------------------------
 AIGW_GITLAB_URL = env.str("AIGW_GITLAB_URL", default="").rstrip("/")
 GATEWAY_TRUSTED_ISSUERS: list[str] = env.str("GATEWAY_TRUSTED_ISSUERS", default="").split()
@@ -183,7 +190,9 @@ IS_DATABASE_URL_KNOWN = DATABASE_URL.startswith(("sqlite://", "postgres://", "po
 DATABASES = {
     "default": env.db_url_config(DATABASE_URL if IS_DATABASE_URL_KNOWN else "sqlite:///:memory:")
 }
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+if SERVING_CONFIG_URL:
+    DATABASES = {"default": {"ENGINE": "gateway.no_database"}}
+elif DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 5,
         "transaction_mode": "IMMEDIATE",  # a writer waits its turn at the start, not half-way

@@ -7,11 +7,19 @@ os.environ["DATA_DIR"] = tempfile.mkdtemp(prefix="selfhosted-duo-tests-")
 # What a developer has set for a gateway of their own must not reach the tests.
 for name in [*os.environ]:
     if name.startswith(
-        ("AIGW_", "GATEWAY_", "UPSTREAM_", "CONFIGURATION_", "DOCS_", "USAGE_", "REQUEST_LOG_")
+        (
+            "AIGW_",
+            "GATEWAY_",
+            "UPSTREAM_",
+            "CONFIGURATION_",
+            "DOCS_",
+            "SERVING_CONFIG_",
+            "USAGE_",
+            "REQUEST_LOG_",
+        )
     ) or name in {
         "DATABASE_URL",
         "REST_REQUESTS_PER_MINUTE",
-        "SERVING_CONFIG_SIGNING_KEY",
         "REDIS_URL",
         "SECRET_KEY",
         "ENCRYPTION_KEYS",

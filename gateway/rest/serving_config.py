@@ -38,6 +38,8 @@ class ServingConfiguration(RestView):
 
     serializer_class = ServingConfigSerializer
     required_scopes: ClassVar = {"retrieve": Scope.READ_SERVING_CONFIG}
+    #: Every worker of every gateway node asks every two seconds, with one token.
+    throttle_classes = ()
 
     @extend_schema(
         summary="Fetch what a gateway serves from",

@@ -15,9 +15,14 @@ class Probe(AnswerModel):
 
 
 class ConfiguredProbe(AnswerModel):
-    """`configuration` changes exactly when what is served from does."""
+    """What is served from.
+
+    `configuration` changes exactly when that does. `configuration_age_s` is for how long nobody has
+    confirmed that it is the newest: it grows while the database or the configuration node is away.
+    """
 
     configuration: str
+    configuration_age_s: float
 
 
 @router.get("/livez", summary="Is the process alive?", response=Probe, operation_id="gateway_livez")
@@ -42,11 +47,16 @@ async def ready(request: GatewayRequest) -> HttpResponse:
 @describes(NotReady(""))
 async def readyz(request: GatewayRequest) -> HttpResponse:
     _require_ready(request)
-    return json_response({"configuration": request.runtime.snapshot.version})
+    runtime = request.runtime
+    age_s = round(runtime.configuration_age_s() or 0.0, 1)
+    return json_response({"configuration": runtime.snapshot.version, "configuration_age_s": age_s})
 
 
 def _require_ready(request: GatewayRequest) -> None:
     if request.runtime.is_draining:
         raise NotReady("The gateway is being stopped: send requests to another node.")
     if not request.runtime.snapshot.version:
-        raise NotReady("The configuration could not be read yet: check the database.")
+        raise NotReady(
+            "The configuration could not be read yet: check the database, or on a node without "
+            "one SERVING_CONFIG_URL; the log says why."
+        )

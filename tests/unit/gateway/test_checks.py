@@ -44,6 +44,10 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E014", "REST_REQUESTS_PER_MINUTE", -1),
     ("gateway.E020", "SERVING_CONFIG_SIGNING_KEY", "SENTINEL"),
     ("gateway.E020", "SERVING_CONFIG_SIGNING_KEY", WEAK_KEY),
+    ("gateway.E021", "SERVING_CONFIG_URL", "config.example.com"),
+    ("gateway.E022", "SERVING_CONFIG_URL", "https://config.example.com"),
+    ("gateway.W002", "SERVING_CONFIG_URL", "https://config.example.com"),
+    ("gateway.E023", "SERVING_CONFIG_TRUSTED_KEYS", ["SENTINEL"]),
     ("gateway.E014", "QUEUE_MAX_WAIT_S", math.nan),
     ("gateway.E014", "QUEUE_MAX_WAIT_S", 31.0),
     ("gateway.E014", "DRAIN_S", 29.0),
@@ -109,9 +113,7 @@ def test_everything_wrong_is_told_at_once(good: Settings) -> None:
     assert found == wanted
 
 
-@pytest.mark.parametrize(
-    "name", ["secret_key", "encryption_key", "signing_key.pem", "serving_config_key.pem"]
-)
+@pytest.mark.parametrize("name", ["secret_key", "encryption_key", "signing_key.pem"])
 @pytest.mark.parametrize(("mode", "found"), [(0o600, []), (0o640, ["gateway.E007"])])
 def test_key_file_that_others_can_read_is_told(
     tmp_path: Path, name: str, mode: int, found: list[str]

@@ -95,7 +95,10 @@ async def test_without_an_origin_there_is_no_cors_header() -> None:
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [("/livez", {}), ("/readyz", {"configuration": snapshot().version})],
+    [
+        ("/livez", {}),
+        ("/readyz", {"configuration": snapshot().version, "configuration_age_s": 0.0}),
+    ],
 )
 async def test_probes_need_no_token(path: str, body: dict[str, str]) -> None:
     answer = await client().get(path)

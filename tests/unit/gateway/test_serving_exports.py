@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -12,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from django.conf import settings
+from pytest_django import Settings
 
+from docsearch.signing import public_text
 from feature_config.catalogue import Feature
 from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.stored import read_configuration
@@ -24,6 +27,8 @@ from gateway.serving_exports import (
     key_id_of,
     load_signing_key,
     sign,
+    signing_key_from_settings,
+    trusted_keys_from_settings,
     verify,
 )
 from gateway.snapshot import build_snapshot
@@ -103,6 +108,29 @@ def test_data_whose_parts_do_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError):
         import_data(export_data(export) | change)
+
+
+def test_nodes_that_share_encryption_keys_trust_each_other(settings: Settings) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    settings.ENCRYPTION_KEYS = [new, old]
+    signed = sign({"format": 1}, signing_key_from_settings())
+
+    assert verify(signed, trusted_keys_from_settings()) == {"format": 1}
+    settings.ENCRYPTION_KEYS = [old, new]  # a node that is not told yet which one is the newest
+    assert verify(signed, trusted_keys_from_settings()) == {"format": 1}
+    settings.ENCRYPTION_KEYS = [old]
+    with pytest.raises(ExportRefused):
+        verify(signed, trusted_keys_from_settings())
+
+
+def test_given_keys_replace_those_that_follow_from_encryption_keys(settings: Settings) -> None:
+    pem = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    settings.SERVING_CONFIG_SIGNING_KEY = pem
+
+    assert set(trusted_keys_from_settings()) == set(TRUSTED)
+    settings.SERVING_CONFIG_TRUSTED_KEYS = [public_text(KEY.public_key())]
+    settings.SERVING_CONFIG_SIGNING_KEY = ""
+    assert set(trusted_keys_from_settings()) == set(TRUSTED)
 
 
 def test_key_of_another_kind_is_refused() -> None:

@@ -1,0 +1,25 @@
+"""A database backend that opens nothing, and says where the database is instead."""
+
+from typing import Any, NoReturn
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.dummy import base
+
+INSTRUCTION = (
+    "This gateway node has no database: it takes its configuration from another node "
+    "(SERVING_CONFIG_URL). Do this on that node."
+)
+
+
+def refuse(*_: Any, **__: Any) -> NoReturn:
+    raise ImproperlyConfigured(INSTRUCTION)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """As Django's own for no database at all, with an instruction."""
+
+    ensure_connection = refuse
+    _cursor = refuse
+    _commit = refuse
+    _rollback = refuse
+    _savepoint = refuse

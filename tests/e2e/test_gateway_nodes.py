@@ -1,0 +1,139 @@
+"""Gateway nodes without a database: they serve what a configuration node says, and outlive it."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+
+from tests.e2e.callers import CALLS, CHAT, SCOPES
+from tests.fakes.gitlab import GitLab
+from tests.fakes.model_server import ModelServer
+from tests.gateway_process import Gateway, gateway
+
+ENCRYPTION_KEY = Fernet.generate_key().decode()
+API_KEY = "sk-canary-0123456789abcdef"
+#: What operators are promised.
+SPREADS_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A configuration node, and what the gateway nodes beside it are started with.
+
+    Attributes:
+        life: Ends the configuration node.
+    """
+
+    folder: Path
+    configuration_node: Gateway
+    life: ExitStack
+    gitlab: GitLab
+    models: ModelServer
+    settings: dict[str, str]
+
+    @contextmanager
+    def node(self, name: str, **settings: str) -> Iterator[Gateway]:
+        with gateway(self.folder / name, **{**self.settings, **settings}) as running:
+            yield running
+
+    def apply(self, identifier: str) -> str:
+        """Give the one deployment a model; return the digest of the configuration."""
+        row = {
+            "name": "gpu1",
+            "family": "general",
+            "serving_format": "openai_chat",
+            "endpoints": [self.models.endpoint],
+            "model_identifier": identifier,
+            "api_key": API_KEY,
+        }
+        self.configuration_node.apply([row], {call.feature: ["gpu1"] for call in CALLS})
+        return self.configuration_node.configuration()
+
+    def ask(self, node: Gateway) -> httpx.Response:
+        headers = self.gitlab.headers(self.gitlab.mint(SCOPES))
+        return httpx.post(node.url + CHAT.path, json=CHAT.body, headers=headers, timeout=30)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Installation]:
+    with GitLab() as gitlab, ModelServer() as models, ExitStack() as life:
+        common = {"ENCRYPTION_KEYS": ENCRYPTION_KEY, "AIGW_GITLAB_URL": gitlab.url}
+        (tmp_path / "configuration").mkdir()
+        running = life.enter_context(gateway(tmp_path / "configuration", **common))
+        token = running.manage("create_api_token", "nodes", "--scopes", "read_serving_config")
+        settings = {
+            **common,
+            "SERVING_CONFIG_URL": running.url,
+            "SERVING_CONFIG_TOKEN": token.strip(),
+            "CONFIGURATION_POLL_S": "2",
+        }
+        yield Installation(tmp_path, running, life, gitlab, models, settings)
+
+
+def ready(node: Gateway) -> dict[str, object]:
+    answer: dict[str, object] = httpx.get(f"{node.url}/readyz").json()
+    return answer
+
+
+def wait_until_served(nodes: list[Gateway], version: str) -> None:
+    deadline = time.monotonic() + SPREADS_WITHIN_S
+    while any(ready(node).get("configuration") != version for node in nodes):
+        assert time.monotonic() < deadline, "a node did not take the new configuration"
+
+
+def test_node_serves_without_a_database_and_outlives_the_configuration_node(
+    installed: Installation,
+) -> None:
+    installed.apply("first-model")
+    with installed.node("node") as node:
+        answer = installed.ask(node)
+        wait_until_served([node], changed := installed.apply("second-model"))
+        failed = node.log_events("upkeep.failed")
+        page, rest = httpx.get(f"{node.url}/admin/"), httpx.get(f"{node.url}/api/v1/features/")
+
+    assert answer.status_code == 200, answer.text
+    assert failed == []  # as whatever wants a database would be
+    assert (page.status_code, rest.status_code) == (404, 404)
+    assert "SERVING_CONFIG_URL" in page.text
+    assert rest.json()["code"] == "no_database"
+    data_dir = Path(node.env["DATA_DIR"])
+    assert not list(data_dir.glob("*.sqlite3"))
+    assert API_KEY not in (data_dir / "serving_config.json").read_text()
+
+    installed.life.close()  # the configuration node goes down, and this node restarts
+    with installed.node("node") as node:
+        asked = len(installed.models.exchanges_at(""))
+        later = installed.ask(node)
+        told = node.log_events("configuration.unreadable")[0]
+        served = ready(node)
+        metrics = httpx.get(f"http://{node.env['METRICS_BIND']}/metrics").text
+
+    assert later.status_code == 200, later.text
+    assert (
+        json.loads(installed.models.exchanges_at("")[asked].request.body)["model"] == "second-model"
+    )
+    assert served["configuration"] == changed
+    assert float(str(served["configuration_age_s"])) > 0
+    assert "cannot be reached" in told["reason"]
+    assert told["age_s"] is not None
+    assert "duo_configuration_age_seconds" in metrics
+    assert API_KEY not in node.log()
+    assert installed.settings["SERVING_CONFIG_TOKEN"] not in node.log()
+
+
+@pytest.mark.slow
+def test_change_reaches_ten_nodes_within_five_seconds(installed: Installation) -> None:
+    installed.apply("first-model")
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(installed.node(f"node{number}")) for number in range(10)]
+        wait_until_served(nodes, installed.apply("second-model"))
+
+        answers = [installed.ask(node) for node in nodes]
+
+    assert [answer.status_code for answer in answers] == [200] * 10
