@@ -14,7 +14,8 @@ from selfhosted_models.outbound import OutboundDoor
 async def model_server_door() -> AsyncIterator[OutboundDoor]:
     """Yield a door with the URL policy that requests have."""
     policy = UrlPolicy(settings.UPSTREAM_ALLOWED_CIDRS, settings.UPSTREAM_ALLOWED_HOSTS)
-    own = await resolve_places(named_places((settings.DATABASE_URL, settings.REDIS_URL)))
+    urls = (settings.DATABASE_URL, settings.REDIS_URL, settings.SERVING_CONFIG_URL)
+    own = await resolve_places(named_places(urls))
     door = OutboundDoor(policy.sparing(own))
     try:
         yield door

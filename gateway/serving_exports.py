@@ -29,7 +29,7 @@ from gateway.configuration.document import Choice, Data, Document
 from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.parsing import document_of
 from gateway.configuration.stored import StoredConfiguration, fill_row
-from selfhosted_models.models import ModelDeployment
+from selfhosted_models.models import Fingerprint, ModelDeployment
 
 FORMAT = 1
 _KEY_ID_CHARS = 16
@@ -64,7 +64,11 @@ def export_data(export: ServingExport) -> Data:
         "revision": export.revision,
         "document": configuration.document().to_data(),
         "rows": {
-            row.name: {"id": str(row.pk), "api_key_ciphertext": row.api_key_ciphertext}
+            row.name: {
+                "id": str(row.pk),
+                "api_key_ciphertext": row.api_key_ciphertext,
+                "measured": _measured_data(configuration.fingerprints.get(row.pk)),
+            }
             for row in configuration.deployments
         },
     }
@@ -84,11 +88,29 @@ def import_data(data: Data) -> ServingExport:
         )
     try:
         document = document_of(data["document"])
-        rows = tuple(_row_of(entry, data["rows"][entry.name]) for entry in document.deployments)
+        stored = data["rows"]
+        rows = tuple(_row_of(entry, stored[entry.name]) for entry in document.deployments)
+        fingerprints = {
+            row.pk: Fingerprint(deployment_id=row.pk, **measured)
+            for row in rows
+            if (measured := stored[row.name].get("measured"))
+        }
         revision = int(data["revision"])
     except (KeyError, TypeError, ValueError) as error:
         raise ExportRefused("The serving configuration lacks a part: fetch it again.") from error
-    return ServingExport(StoredConfiguration(rows, _routes_of(document)), revision)
+    configuration = StoredConfiguration(rows, _routes_of(document), fingerprints)
+    return ServingExport(configuration, revision)
+
+
+def _measured_data(fingerprint: Fingerprint | None) -> Data | None:
+    if fingerprint is None:
+        return None
+    return {
+        "id": fingerprint.pk,
+        "subject": fingerprint.subject,
+        "digest": fingerprint.digest,
+        "facts": fingerprint.facts,
+    }
 
 
 def _row_of(entry: Any, stored: Mapping[str, str]) -> ModelDeployment:

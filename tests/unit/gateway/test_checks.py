@@ -44,9 +44,6 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E014", "REST_REQUESTS_PER_MINUTE", -1),
     ("gateway.E020", "SERVING_CONFIG_SIGNING_KEY", "SENTINEL"),
     ("gateway.E020", "SERVING_CONFIG_SIGNING_KEY", WEAK_KEY),
-    ("gateway.E021", "SERVING_CONFIG_URL", "config.example.com"),
-    ("gateway.E022", "SERVING_CONFIG_URL", "https://config.example.com"),
-    ("gateway.W002", "SERVING_CONFIG_URL", "https://config.example.com"),
     ("gateway.E023", "SERVING_CONFIG_TRUSTED_KEYS", ["SENTINEL"]),
     ("gateway.E014", "QUEUE_MAX_WAIT_S", math.nan),
     ("gateway.E014", "QUEUE_MAX_WAIT_S", 31.0),
@@ -161,3 +158,15 @@ def test_a_debug_switch_that_is_neither_on_nor_off_is_named(good: Settings) -> N
 )
 def test_switches_are_read_as_people_write_them(text: str, *, meant: bool) -> None:
     assert as_switch(text) is meant
+
+
+def test_gateway_node_needs_a_place_a_token_and_the_shared_keys(
+    good: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good.SERVING_CONFIG_URL = "config.example.com"
+    wrong = {message.id for message in check_settings()}
+    good.SERVING_CONFIG_URL, good.SERVING_CONFIG_TOKEN = "https://config.example.com", "a-token"
+    monkeypatch.setenv("ENCRYPTION_KEYS", good.ENCRYPTION_KEYS[0])
+
+    assert wrong == {"gateway.E021", "gateway.E022", "gateway.W002"}
+    assert check_settings() == []

@@ -33,7 +33,7 @@ from gateway.serving_exports import (
 )
 from gateway.snapshot import build_snapshot
 from selfhosted_models.secrets import SecretBox
-from tests.factories import assign, make_deployment, setting_of
+from tests.factories import assign, make_deployment, make_fingerprint, setting_of
 from tests.unit.gateway.parts import prompts
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -46,6 +46,7 @@ def export(db: None) -> ServingExport:
     first = make_deployment(name="first", api_key=API_KEY, idle_timeout_s=7)
     first.api_key_env = "FIRST_KEY"
     first.save()
+    make_fingerprint(first, context=4096, system_role=False)
     assign(Feature.DUO_CHAT, first, make_deployment(name="second", is_active=False))
     setting_of(Feature.TEST_GENERATION).deactivate()
     return ServingExport(read_configuration(), 7)
@@ -60,6 +61,7 @@ def test_import_serves_what_was_exported(export: ServingExport) -> None:
     assert imported.revision == 7
     assert (theirs.version, theirs.rows_digest) == (ours.version, ours.rows_digest)
     assert theirs.routes == ours.routes
+    assert theirs.deployments["first"].context_tokens == 4096
     key = theirs.deployments["first"].api_key
     assert key is not None
     assert key.equals(API_KEY)
