@@ -128,6 +128,7 @@ def test_node_serves_without_a_database_and_outlives_the_configuration_node(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # eleven gateways are started
 def test_change_reaches_ten_nodes_within_five_seconds(installed: Installation) -> None:
     installed.apply("first-model")
     with ExitStack() as stack:
