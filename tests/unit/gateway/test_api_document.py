@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from feature_config.errors import FeatureError
-from gateway.errors import GatewayError, MethodUnknown
+from gateway.errors import GatewayError, MethodUnknown, NoDatabase
 from gateway.handler import PUBLIC_PATHS
 from prompts.errors import PromptError
 from selfhosted_models.errors import DeploymentError
@@ -18,7 +18,7 @@ from tests.services import REPOSITORY
 DOCUMENT = REPOSITORY / "docs" / "openapi.json"
 
 #: Of a method that a path does not have, which is no operation.
-OUTSIDE = {MethodUnknown.code}
+OUTSIDE = {MethodUnknown.code, NoDatabase.code}
 
 
 def printed() -> str:

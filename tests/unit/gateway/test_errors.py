@@ -52,6 +52,7 @@ TABLE: list[tuple[KnownError, Told, Told, Told]] = [
     (errors.BodyTooLarge("no"), (413, NONE), (413, NONE), (413, NONE)),
     (errors.BodyTimeout("no"), (408, NONE), (408, NONE), (408, NONE)),
     (errors.NotReady("wait"), (503, AGAIN), (503, AGAIN), (503, AGAIN)),
+    (errors.NoDatabase("no"), (404, NONE), (404, NONE), (404, NONE)),
     (errors.PathUnknown("no"), (404, NONE), (404, NONE), (404, NONE)),
     (errors.MethodUnknown("no"), (405, NONE), (405, NONE), (405, NONE)),
     (FeatureUnknown("x", known=["y"]), (404, NONE), (404, NONE), (404, NONE)),
