@@ -6,27 +6,31 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 LOOK = ("GET", "HEAD")
 SEND = ("POST",)
+PAGE_SIZE = 50
+#: Of the number of a row: every database takes as many.
+MAX_DIGITS = 18
 
 
 def guarded(
-    view: Callable[..., HttpResponse], permission: str, methods: Sequence[str] = LOOK
+    view: Callable[..., HttpResponse], *permissions: str, methods: Sequence[str] = LOOK
 ) -> Callable[..., HttpResponse]:
     """Return `view` for those who are inside and may.
 
     Args:
         view: Takes the request, and what its route captures by name.
-        permission: As in `feature_config.view_featuresetting`.
+        permissions: All are needed; one is as in `feature_config.view_featuresetting`.
         methods: The others are refused, whoever asks.
     """
 
     def checked(request: HttpRequest, **captured: Any) -> HttpResponse:
-        if not request.user.has_perm(permission):
+        if not request.user.has_perms(permissions):
             raise PermissionDenied
         return view(request, **captured)
 
@@ -43,3 +47,22 @@ def page(
     """Return a page with what stands around every page."""
     frame = {**admin.site.each_context(request), "title": title}
     return TemplateResponse(request, template, {**frame, **context}, status=status)
+
+
+def is_number(text: str) -> bool:
+    """Tell whether what somebody put into a URL or form is the number of a row."""
+    return text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+
+
+def newest_first(rows: QuerySet[Any], before: str) -> tuple[list[Any], int | None]:
+    """Return a page of numbered rows, and where the next one begins; None if it is the last.
+
+    Args:
+        rows: All there are to show.
+        before: Number of the row that the page before ended with; anything else is the beginning.
+    """
+    if is_number(before):
+        rows = rows.filter(number__lt=int(before))
+    found = list(rows.order_by("-number")[: PAGE_SIZE + 1])
+    is_last = len(found) <= PAGE_SIZE
+    return found[:PAGE_SIZE], None if is_last else found[PAGE_SIZE - 1].number

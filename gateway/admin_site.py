@@ -7,13 +7,21 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
+from gateway.admin_pages import SEND, guarded
 from gateway.audit import Origin, attribution_of_request, record
 from gateway.home import home
-from gateway.roles import needs_second_factor
+from gateway.roles import RESTORING, needs_second_factor
 from gateway.standing import Stored
+from gateway.views.audit_pages import audit_page, export_page, verify_page
+from gateway.views.history_pages import (
+    difference_page,
+    restore_page,
+    revision_page,
+    revisions_page,
+)
 from gateway.views.second_factor import SecondFactorView
 
 #: The pages every other leads to: title, URL name, permission that shows it. A page that is not
@@ -23,6 +31,8 @@ _NAVIGATION = (
     ("Features", "admin:feature_config_featuresetting_changelist", "view_featuresetting"),
     ("Support matrix", "admin:feature_matrix", "view_featuresetting"),
     ("Deployments", "admin:selfhosted_models_modeldeployment_changelist", "view_modeldeployment"),
+    ("History", "admin:history", "view_revision"),
+    ("Audit", "admin:audit", "view_auditrecord"),
     ("Users", "admin:auth_user_changelist", "view_user"),
 )
 
@@ -61,11 +71,11 @@ class AdminSite(admin.AdminSite):
 
     def get_urls(self) -> list[Any]:
         # For those who are half-way in too: they may finish, or leave.
-        own = [
+        half_way = [
             path("second-factor/", SecondFactorView.as_view(site=self), name="second_factor"),
             path("logout/", self.logout, name="logout"),
         ]
-        return [*own, *super().get_urls()]
+        return [*half_way, *_own_pages(), *super().get_urls()]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
@@ -81,6 +91,28 @@ class AdminSite(admin.AdminSite):
             if not permission or permission in granted
             for url in [resolve_url(name)]
         ]
+
+
+def _own_pages() -> list[URLPattern]:
+    """Return the pages that are about no one model."""
+    history, audit = "gateway.view_revision", "gateway.view_auditrecord"
+    return [
+        path("history/", guarded(revisions_page, history), name="history"),
+        path("history/<int:number>/", guarded(revision_page, history), name="revision"),
+        path(
+            "history/<int:number>/difference/",
+            guarded(difference_page, history),
+            name="revision_difference",
+        ),
+        path(
+            "history/<int:number>/restore/",
+            guarded(restore_page, history, *RESTORING, methods=SEND),
+            name="revision_restore",
+        ),
+        path("audit/", guarded(audit_page, audit), name="audit"),
+        path("audit/verify/", guarded(verify_page, audit, methods=SEND), name="audit_verify"),
+        path("audit/export/", guarded(export_page, audit, methods=SEND), name="audit_export"),
+    ]
 
 
 def _section_of(request_path: str) -> str:

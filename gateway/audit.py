@@ -28,6 +28,8 @@ from gateway.models import AuditRecord, Revision
 #: Of the advisory lock on PostgreSQL: any number that nothing else uses.
 LOCK_ID = 0x68697374
 _FIRST_HASH = "0" * 64
+#: A head as `verify` returns it.
+HEAD = re.compile(r"\d{1,18}:[0-9a-f]{64}")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")
 UNKNOWN_AUTHOR = "unknown"
 

@@ -16,7 +16,7 @@ from feature_config.admin import FeatureSettingAdmin
 from feature_config.catalogue import FEATURE_GROUPS, FEATURES, PROMPT_IDS, Feature, describe_level
 from feature_config.forms import FeatureRowForm
 from feature_config.models import FeatureSetting
-from gateway.admin_pages import SEND, guarded, page
+from gateway.admin_pages import SEND, guarded, is_number, page
 from gateway.audit import Origin, attribution_of_request
 from gateway.choice_changes import (
     Step,
@@ -84,13 +84,15 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
                 guarded(self.cell_view, look),
                 name="feature_matrix_cell",
             ),
-            path("bulk/", guarded(self.bulk_view, change, SEND), name="features_bulk"),
+            path("bulk/", guarded(self.bulk_view, change, methods=SEND), name="features_bulk"),
             path(
-                "take-back/", guarded(self.take_back_view, change, SEND), name="features_take_back"
+                "take-back/",
+                guarded(self.take_back_view, change, methods=SEND),
+                name="features_take_back",
             ),
             path(
                 "<slug:feature>/choose/",
-                guarded(self.choose_view, change, SEND),
+                guarded(self.choose_view, change, methods=SEND),
                 name="feature_choose",
             ),
         ]
@@ -210,7 +212,7 @@ class FeaturesAdmin(ConfigurationAdmin, FeatureSettingAdmin):
     def take_back_view(self, request: HttpRequest) -> HttpResponse:
         """Give the features of one change what they had before it."""
         number = request.POST.get("revision", "")
-        if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        if not is_number(number):
             raise Http404
         return self._save(request, partial(self._take_back, request, int(number)))
 

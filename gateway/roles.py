@@ -20,6 +20,15 @@ ROLES = {
 }
 
 
+#: Going back to an earlier configuration may do all of this.
+RESTORING = (
+    "selfhosted_models.add_modeldeployment",
+    "selfhosted_models.change_modeldeployment",
+    "selfhosted_models.delete_modeldeployment",
+    "feature_config.change_featuresetting",
+)
+
+
 def may_change_something(user: Any) -> bool:
     """Tell whether `user` holds any permission beyond looking."""
     names = (name.partition(".")[2] for name in user.get_all_permissions())

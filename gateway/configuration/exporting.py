@@ -2,7 +2,7 @@
 
 import yaml
 
-from gateway.configuration.document import Document
+from gateway.configuration.document import Data, Document
 
 _HEADER = """\
 # Configuration of self-hosted models for GitLab Duo, as `manage.py config export` wrote it.
@@ -12,7 +12,11 @@ _HEADER = """\
 
 def to_yaml(document: Document) -> str:
     """Return the document as YAML; the same configuration is always the same text."""
-    body = yaml.safe_dump(
-        document.to_data(), sort_keys=False, allow_unicode=True, default_flow_style=False, width=100
+    return _HEADER + data_to_yaml(document.to_data())
+
+
+def data_to_yaml(data: Data) -> str:
+    """Return the data of a document, such as a revision stores, as YAML."""
+    return yaml.safe_dump(
+        data, sort_keys=False, allow_unicode=True, default_flow_style=False, width=100
     )
-    return _HEADER + body

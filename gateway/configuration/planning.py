@@ -1,10 +1,11 @@
 """The difference between two configurations: a pure function on documents as data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from feature_config.catalogue import FEATURES, Feature
 from gateway.configuration.document import INACTIVE, UNASSIGNED, Data
 
 #: What a key that is left out of an entry means.
@@ -40,6 +41,12 @@ class Change:
     name: str
     fields: Mapping[str, tuple[Any, Any]]
 
+    @property
+    def title(self) -> str:
+        """The name as people know it."""
+        is_known = self.kind is Kind.FEATURE and self.name in list(Feature)
+        return FEATURES[Feature(self.name)].title if is_known else self.name
+
     def to_data(self) -> Data:
         fields = {name: {"old": old, "new": new} for name, (old, new) in self.fields.items()}
         return {"action": self.action, "kind": self.kind, "name": self.name, "fields": fields}
@@ -56,11 +63,12 @@ class Change:
     def describe_fields(self) -> list[str]:
         """Return one line for each field, as in `context_tokens: 8192 -> 16384`."""
         if self.action is Action.ADDED:
-            fields = {name: new for name, (_, new) in self.fields.items() if name != "name"}
-            return [f"{name}: {_words(new)}" for name, new in fields.items()]
-        return [
-            f"{name}: {_words(old)} -> {_words(new)}" for name, (old, new) in self.fields.items()
-        ]
+            return [f"{name}: {new}" for name, _, new in self.field_words() if name != "name"]
+        return [f"{name}: {old} -> {new}" for name, old, new in self.field_words()]
+
+    def field_words(self) -> list[tuple[str, str, str]]:
+        """Return name, old and new value of each field, for people."""
+        return words_of_fields(self.fields)
 
 
 def difference(
@@ -119,6 +127,11 @@ def _renamed(choice: str | list[str], names: Mapping[str, str]) -> str | list[st
     if isinstance(choice, list):
         return [names.get(name, name) for name in choice]
     return choice if choice in (INACTIVE, UNASSIGNED) else names.get(choice, choice)
+
+
+def words_of_fields(fields: Mapping[str, Sequence[Any]]) -> list[tuple[str, str, str]]:
+    """Return the fields of a change, or of an audit record, for people."""
+    return [(name, _words(old), _words(new)) for name, (old, new) in fields.items()]
 
 
 def _words(value: Any) -> str:

@@ -1,14 +1,11 @@
 import json
-import re
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from gateway.audit import verify
-
-_HEAD = re.compile(r"\d{1,18}:[0-9a-f]{64}")
+from gateway.audit import HEAD, verify
 
 
 class Command(BaseCommand):
@@ -23,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="for machines")
 
     def handle(self, *, head: str, json: bool, **_: Any) -> None:
-        if head and not _HEAD.fullmatch(head):
+        if head and not HEAD.fullmatch(head):
             raise CommandError("--head is NUMBER:HASH, as this command printed it.", returncode=2)
         try:
             found = verify(head)

@@ -54,6 +54,13 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "features_bulk": (NOBODY, EDITORS),
     "features_take_back": (NOBODY, EDITORS),
     "feature_choose": (NOBODY, EDITORS),
+    "history": (INSIDE, NOBODY),
+    "revision": (INSIDE, NOBODY),
+    "revision_difference": (INSIDE, NOBODY),
+    "revision_restore": (NOBODY, EDITORS),
+    "audit": (OFFICERS, NOBODY),
+    "audit_verify": (NOBODY, OFFICERS),
+    "audit_export": (NOBODY, OFFICERS),
     "auth_user_changelist": (OFFICERS, OFFICERS),
     "auth_user_add": (OFFICERS, OFFICERS),
     "auth_user_change": (OFFICERS, OFFICERS),
@@ -94,6 +101,7 @@ def address(name: str) -> str:
         "content_type_id": ContentType.objects.get_for_model(ModelDeployment).pk,
         "feature": Feature.DUO_CHAT.value,
         "family": "general",
+        "number": 1,
     }
     wanted = pattern.pattern.regex.groupindex
     return reverse(f"admin:{name}", kwargs={key: values[key] for key in wanted})
