@@ -16,6 +16,7 @@ from gateway.home import home
 from gateway.roles import RESTORING, needs_second_factor
 from gateway.standing import Stored
 from gateway.views.audit_pages import audit_page, export_page, verify_page
+from gateway.views.explain_page import explain_page
 from gateway.views.history_pages import (
     difference_page,
     restore_page,
@@ -31,6 +32,7 @@ _NAVIGATION = (
     ("Features", "admin:feature_config_featuresetting_changelist", "view_featuresetting"),
     ("Support matrix", "admin:feature_matrix", "view_featuresetting"),
     ("Deployments", "admin:selfhosted_models_modeldeployment_changelist", "view_modeldeployment"),
+    ("Explain", "admin:explain", "view_featuresetting"),
     ("History", "admin:history", "view_revision"),
     ("Audit", "admin:audit", "view_auditrecord"),
     ("Users", "admin:auth_user_changelist", "view_user"),
@@ -96,7 +98,9 @@ class AdminSite(admin.AdminSite):
 def _own_pages() -> list[URLPattern]:
     """Return the pages that are about no one model."""
     history, audit = "gateway.view_revision", "gateway.view_auditrecord"
+    features = "feature_config.view_featuresetting"
     return [
+        path("explain/", guarded(explain_page, features), name="explain"),
         path("history/", guarded(revisions_page, history), name="history"),
         path("history/<int:number>/", guarded(revision_page, history), name="revision"),
         path(

@@ -41,7 +41,7 @@ def _page(
         "older": older,
         "query": asked.urlencode(),
         "is_searching": any(asked.values()),
-        "max_exported": MAX_EXPORTED,
+        "max_exported": f"{MAX_EXPORTED:,}",
         "head": head,
         "head_error": head_error,
         "verification": verification,

@@ -22,6 +22,7 @@ PAGES = {
     "deployment": "selfhosted_models/modeldeployment/{deployment}/change/",
     "deployment-add": "selfhosted_models/modeldeployment/add/",
     "deployment-delete": "selfhosted_models/modeldeployment/{deployment}/delete/",
+    "explain": "explain/?feature=test_generation",
     "history": "history/",
     "revision": "history/1/",
     "revision-difference": "history/1/difference/",

@@ -54,6 +54,7 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "features_bulk": (NOBODY, EDITORS),
     "features_take_back": (NOBODY, EDITORS),
     "feature_choose": (NOBODY, EDITORS),
+    "explain": (INSIDE, NOBODY),
     "history": (INSIDE, NOBODY),
     "revision": (INSIDE, NOBODY),
     "revision_difference": (INSIDE, NOBODY),
