@@ -166,6 +166,31 @@ async def test_two_admins_at_one_row_lose_nothing(site: Gateway, browser: Browse
     await expect(mine.locator(f"{row} .feature-standing")).to_contain_text("active")
 
 
+async def test_history_is_compared_and_gone_back_to_and_verified(
+    site: Gateway, browser: Browser
+) -> None:
+    page, complaints = await inside(browser, site)
+    await page.goto(f"{site.url}/admin/history/")
+    await page.get_by_role("link", name="4", exact=True).click()  # before any feature was assigned
+    await page.get_by_role("button", name="Go back to revision 4").click()
+    await expect(page.locator(".changes")).to_contain_text("GitLab Duo Chat")
+    await expect(page.locator("main")).to_contain_text("Nothing is changed yet.")
+
+    await page.fill("#reason", "A clean start")
+    await page.get_by_role("button", name="Make these").click()
+    assert "Restored revision 4." in await messages(page)
+    made = int((await page.locator("h1").inner_text()).removeprefix("Revision "))
+    await page.goto(f"{site.url}/admin/history/{made - 1}/")
+    await page.get_by_role("button", name=f"Go back to revision {made - 1}").click()
+    await page.get_by_role("button", name="Make these").click()
+
+    await page.goto(f"{site.url}/admin/audit/?action=feature&author={ADMIN}")
+    await expect(page.locator("table")).to_contain_text("A clean start")
+    await page.get_by_role("button", name="Verify the whole history").click()
+    await expect(page.get_by_role("status").nth(1)).to_contain_text("as they were written")
+    assert complaints == []
+
+
 async def test_every_page_is_usable_by_everyone(site: Gateway, browser: Browser) -> None:
     narrow: Any = {"width": 400, "height": 800}
     page, complaints = await inside(browser, site, viewport=narrow)
