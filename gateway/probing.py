@@ -1,7 +1,8 @@
 """Health of endpoints: what requests meet is passed on, and silence is broken by cheap probes.
 
 One worker of all probes, whoever holds the lease; the others read what it found. An endpoint with
-traffic is never probed. Nothing here is on the way of a request.
+traffic is never probed, and only of one that was in trouble is an answer of its model asked for: a
+list of models does not tell that the model works again. Nothing here is on the way of a request.
 """
 
 import asyncio
@@ -30,6 +31,9 @@ RETOLD_AFTER_S = 15.0
 PROBES_AT_ONCE = 4
 PROBE_CLOCKS = Clocks(connect_s=3, first_token_s=10, idle_s=5, total_s=15)
 
+#: What a list of models does not disprove.
+_TROUBLED = (HealthState.DEGRADED, HealthState.DOWN)
+
 #: Asks an endpoint for a sign of life; raises what is wrong with it.
 Check = Callable[[ServingConfig, Endpoint], Awaitable[None]]
 
@@ -41,6 +45,7 @@ class Prober:
         fleet: What this worker knows.
         servings: Returns the deployments as they are configured now.
         check: The cheap probe.
+        check_answer: Asks for an answer of the model: the last probe, and a rare one.
         silent_s: An endpoint nobody has heard of for so long is probed; 0: none ever is.
         database_thread: Where the ORM may block.
         exchange: Tells others what was heard, and what they heard.
@@ -51,6 +56,7 @@ class Prober:
         fleet: Fleet,
         servings: Callable[[], Iterable[ServingConfig]],
         check: Check,
+        check_answer: Check,
         silent_s: float,
         database_thread: Executor,
         exchange: Exchange = exchange_news,
@@ -58,6 +64,7 @@ class Prober:
         self._fleet = fleet
         self._servings = servings
         self._check = check
+        self._check_answer = check_answer
         self._silent_s = silent_s
         self._database_thread = database_thread
         self._exchange_with_others = exchange
@@ -118,18 +125,23 @@ class Prober:
         return news
 
     def _learn(self, places: list[tuple[ServingConfig, Endpoint]], known: dict[Key, News]) -> None:
-        """Pass over an endpoint that others found down, where there is another to ask."""
+        """Pass over what others found down, and take back up what they found well again."""
         for serving, endpoint in places:
             news = known.get((serving.deployment, endpoint.url))
-            if news is not None and news.state == HealthState.DOWN:
-                self._state_of(serving, endpoint).avoid_unless_heard_since(news.heard_at)
+            if news is None:
+                continue
+            state = self._state_of(serving, endpoint)
+            if news.state == HealthState.DOWN:
+                state.avoid_unless_heard_since(news.heard_at)
+            elif news.state == HealthState.HEALTHY:
+                state.recover_unless_heard_since(news.heard_at)
 
     async def _probe_silent(
         self, places: list[tuple[ServingConfig, Endpoint]], known: dict[Key, News]
     ) -> None:
         now = self._fleet.wall_clock()
         silent = [
-            (serving, endpoint)
+            (serving, endpoint, news is not None and news.state in _TROUBLED)
             for serving, endpoint in places
             if (news := known.get((serving.deployment, endpoint.url))) is None
             or now - news.heard_at >= self._silent_s
@@ -138,7 +150,11 @@ class Prober:
         await asyncio.gather(*(self._probe(at_once, *place) for place in silent))
 
     async def _probe(
-        self, at_once: asyncio.Semaphore, serving: ServingConfig, endpoint: Endpoint
+        self,
+        at_once: asyncio.Semaphore,
+        serving: ServingConfig,
+        endpoint: Endpoint,
+        is_in_trouble: bool,
     ) -> None:
         state = self._state_of(serving, endpoint)
         async with at_once:
@@ -146,9 +162,27 @@ class Prober:
                 await self._check(serving, endpoint)
             except DeploymentError as error:
                 state.note_failure(error)
+                return
+            if is_in_trouble or state.health.state in _TROUBLED or not state.breaker.is_closed:
+                await self._ask_for_an_answer(state, serving, endpoint)
             else:
-                if state.breaker.is_closed:  # else only a request that is answered closes it
-                    state.note_success()
+                state.note_success()
+
+    async def _ask_for_an_answer(
+        self, state: EndpointState, serving: ServingConfig, endpoint: Endpoint
+    ) -> None:
+        """Ask as one request would: through the circuit, which an answer closes."""
+        if not state.breaker.lets_through:
+            return
+        call = state.begin()
+        try:
+            await self._check_answer(serving, endpoint)
+        except DeploymentError as error:
+            call.failed(error)
+        else:
+            call.succeeded()
+        finally:
+            call.abandoned()  # unless it has ended
 
     def _state_of(self, serving: ServingConfig, endpoint: Endpoint) -> EndpointState:
         return self._fleet.state_of(serving.deployment, endpoint)

@@ -62,7 +62,7 @@ from gateway.usage.writer import UsageWriter
 from prompts.loader import shipped_prompts
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.outbound import OutboundDoor
-from selfhosted_models.probing.check import check_endpoint
+from selfhosted_models.probing.check import check_answer, check_endpoint
 from selfhosted_models.secrets import SecretBox
 
 log = structlog.get_logger(__name__)
@@ -251,6 +251,7 @@ class Runtime:
             fleet,
             lambda: runtime.snapshot.deployments.values(),
             partial(check_endpoint, fleet.door, clocks=PROBE_CLOCKS),
+            partial(check_answer, fleet.door, clocks=PROBE_CLOCKS),
             options.probe_silent_s,
             runtime._configuration_thread,
             OwnNews().exchange if place else exchange_news,

@@ -156,11 +156,11 @@ class EndpointState:
         self.last_heard_at = self._now()
         if is_server_failure(error) and trial is None and self._answers_others(user):
             # What only this user's requests meet must not close it to everybody.
-            self._change(HealthState.DEGRADED, error.safe_message)
+            self._change(HealthState.DEGRADED, error.admin_message)
         elif is_server_failure(error):
             self.breaker.failed(trial)
             state = HealthState.DEGRADED if self.breaker.is_closed else HealthState.DOWN
-            self._change(state, error.safe_message)
+            self._change(state, error.admin_message)
         else:
             self.breaker.abandoned(trial)
             self._note_refusal(error)
@@ -172,9 +172,9 @@ class EndpointState:
     def _note_refusal(self, error: DeploymentError) -> None:
         if _refuses_us(error):
             self._avoided_until = self._now() + AVOIDED_FOR_S
-            self._change(HealthState.DOWN, error.safe_message)
+            self._change(HealthState.DOWN, error.admin_message)
         elif isinstance(error, UpstreamRejected) and error.status == 429:
-            self._change(HealthState.DEGRADED, error.safe_message)
+            self._change(HealthState.DEGRADED, error.admin_message)
 
     def avoid_unless_heard_since(self, heard_at: float) -> None:
         """Ask another endpoint first for a while: another worker found this one down.
@@ -182,11 +182,25 @@ class EndpointState:
         Args:
             heard_at: When it did, in seconds since 1970; what was heard here later counts more.
         """
-        if self.last_heard_at is not None:
-            silent_s = self._now() - self.last_heard_at
-            if self._wall_clock() - silent_s >= heard_at:
-                return
-        self._avoided_until = self._now() + AVOIDED_FOR_S
+        if not self._has_heard_since(heard_at):
+            self._avoided_until = self._now() + AVOIDED_FOR_S
+
+    def recover_unless_heard_since(self, heard_at: float) -> None:
+        """Take it for healthy, as another worker does since `heard_at`, in seconds since 1970.
+
+        Where this worker has traffic, it has heard something since, and that counts more.
+        """
+        if self.health.state in {HealthState.DEGRADED, HealthState.DOWN} and not (
+            self._has_heard_since(heard_at)
+        ):
+            self.breaker.succeeded()
+            self._avoided_until = 0.0
+            self._change(HealthState.HEALTHY, "")
+
+    def _has_heard_since(self, wall_time: float) -> bool:
+        if self.last_heard_at is None:
+            return False
+        return self._wall_clock() - (self._now() - self.last_heard_at) >= wall_time
 
     def _change(self, state: HealthState, reason: str) -> None:
         if state is not self.health.state or reason != self.health.reason:

@@ -1,4 +1,4 @@
-"""The cheap question: does this endpoint work?"""
+"""Two questions: does this endpoint work, asked cheaply; and does its model answer?"""
 
 from selfhosted_models.endpoints import Endpoint
 from selfhosted_models.errors import UpstreamRejected
@@ -27,6 +27,18 @@ async def check_endpoint(
                 raise
         else:
             return
+    await interview.ask(_one_token(interview))
+
+
+async def check_answer(
+    door: OutboundDoor, serving: ServingConfig, endpoint: Endpoint, clocks: Clocks
+) -> None:
+    """Pass if the model itself answers with one token.
+
+    Raises:
+        DeploymentError: It does not.
+    """
+    interview = Interview(door, serving, endpoint, clocks)
     await interview.ask(_one_token(interview))
 
 

@@ -30,18 +30,27 @@ class Clock:
 
 
 class Worker:
-    """A worker's fleet and prober; what it probes fails if it is in `dead`."""
+    """A worker's fleet and prober; what it probes fails if it is in `dead`, answers in `dumb`."""
 
     def __init__(self, clock: Clock, thread: ThreadPoolExecutor, serving: ServingConfig) -> None:
         self.serving = serving
         self.dead: set[str] = set()
+        self.dumb: set[str] = set()
         self.probed: list[str] = []
+        self.asked: list[str] = []
         self.fleet = Fleet(parts.door(parts.ModelServer()), now=clock, wall_clock=clock)
-        self.prober = Prober(self.fleet, lambda: [serving], self._check, SILENT_S, thread)
+        self.prober = Prober(
+            self.fleet, lambda: [serving], self._check, self._ask, SILENT_S, thread
+        )
 
     async def _check(self, serving: ServingConfig, endpoint: Endpoint) -> None:
         self.probed.append(endpoint.url)
         if endpoint.url in self.dead:
+            raise DOWN
+
+    async def _ask(self, serving: ServingConfig, endpoint: Endpoint) -> None:
+        self.asked.append(endpoint.url)
+        if endpoint.url in self.dumb:
             raise DOWN
 
     def state(self, number: int) -> HealthState:
@@ -128,6 +137,78 @@ async def test_what_another_found_down_is_passed_over(
 
     assert first.state(0) is HealthState.DOWN
     assert second.fleet.choose(second.serving) == second.serving.endpoints[1]
+
+
+async def test_an_open_circuit_without_traffic_is_closed_by_an_answer(
+    workers: tuple[Worker, Worker], clock: Clock
+) -> None:
+    first, _ = workers
+    first.dumb.add(URLS[0])
+    for _ in range(5):
+        first.meets(0, DOWN)
+    await first.prober.round()
+
+    states = []
+    for _ in range(2):
+        clock.now += SILENT_S + 1
+        await first.prober.round()
+        states.append(first.state(0))
+        first.dumb.clear()
+
+    assert states == [HealthState.DOWN, HealthState.HEALTHY]
+    assert first.asked == [URLS[0]] * 2
+    await first.prober.round()  # in which it tells the others
+    assert (await stored_now())[URLS[0]] == "healthy"
+
+
+async def test_an_answer_is_asked_for_where_another_worker_was_failed(
+    workers: tuple[Worker, Worker], clock: Clock
+) -> None:
+    prober, other = workers
+    await prober.prober.round()
+    for _ in range(5):
+        other.meets(0, DOWN)
+    await other.prober.round()
+    clock.now += SILENT_S + 1
+    prober.dumb.add(URLS[0])
+
+    await prober.prober.round()
+    await prober.prober.round()  # in which it tells the others
+
+    assert prober.asked == [URLS[0]]
+    assert (await stored_now())[URLS[0]] == "degraded"
+
+
+async def test_other_workers_take_a_recovered_endpoint_back_up(
+    workers: tuple[Worker, Worker], clock: Clock
+) -> None:
+    prober, other = workers
+    await prober.prober.round()
+    for _ in range(5):
+        other.meets(0, DOWN)
+    await other.prober.round()
+    before = other.state(0)
+
+    clock.now += SILENT_S + 1
+    await prober.prober.round()
+    await prober.prober.round()  # in which it tells the others
+    await other.prober.round()
+
+    assert (before, other.state(0)) == (HealthState.DOWN, HealthState.HEALTHY)
+    assert other.fleet.state_of("gpu1", other.serving.endpoints[0]).breaker.is_closed
+
+
+async def test_a_healthy_endpoint_is_never_asked_for_an_answer(
+    workers: tuple[Worker, Worker], clock: Clock
+) -> None:
+    first, _ = workers
+
+    for _ in range(3):
+        await first.prober.round()
+        clock.now += SILENT_S + 1
+
+    assert sorted(set(first.probed)) == URLS
+    assert first.asked == []
 
 
 async def test_what_is_as_it_was_is_told_now_and_then(
