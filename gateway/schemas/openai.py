@@ -6,7 +6,7 @@ Source: OpenAI API reference, chat completions, completions and models.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from feature_config.catalogue import FEATURES
 from gateway.schemas.code import AnswerModel, WireModel
@@ -81,8 +81,19 @@ class TextPart(WireModel):
 class ChatMessage(WireModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[
-        str, BeforeValidator(_join_text_parts, json_schema_input_type=str | list[TextPart])
-    ]
+        str | None,
+        BeforeValidator(_join_text_parts, json_schema_input_type=str | list[TextPart] | None),
+    ] = Field(default=None, validate_default=True)
+
+    @field_validator("content")
+    @classmethod
+    def _only_assistants_may_say_nothing(
+        cls, content: str | None, message: ValidationInfo
+    ) -> str | None:
+        """A turn that only called tools has no text: clients send it along with the others."""
+        if content is None and message.data.get("role") != "assistant":
+            raise ValueError("a message needs its content, as text")
+        return content
 
 
 class StreamOptions(WireModel):

@@ -5,6 +5,7 @@ caller wrote, as it is: the other features' prompts need inputs that a chat does
 """
 
 from dataclasses import replace
+from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -26,6 +27,7 @@ from gateway.schemas.openai import (
     ChatCompletionRequest,
     ChatMessage,
     CompletionRequest,
+    Model,
     ModelList,
     OpenAIRequest,
     TextCompletion,
@@ -48,14 +50,30 @@ _UNKNOWN = (
     PathUnknown("", code="not_a_chat_model"),
 )
 
+_NOT_USABLE = PathUnknown(
+    "This token may use no such model now: GET /openai/v1/models lists those that it may.",
+    code="model_not_usable",
+)
+
 
 @router.get("/openai/v1/models", summary="The models this token may use now", response=ModelList)
 @describes()
 async def models(request: GatewayRequest) -> HttpResponse:
-    # `created` is a member that clients read and that nothing here stands for.
-    known = {"object": "model", "created": 0, "owned_by": "selfhosted-duo"}
     usable = usable_models(request.runtime.snapshot, request.exchange.caller)
-    return json_response({"object": "list", "data": [{"id": model, **known} for model in usable]})
+    return json_response({"object": "list", "data": [*map(_told, usable)]})
+
+
+@router.get("/openai/v1/models/{path:model_id}", summary="One of these models", response=Model)
+@describes(_NOT_USABLE)
+async def model(request: GatewayRequest, model_id: str) -> HttpResponse:
+    if model_id not in usable_models(request.runtime.snapshot, request.exchange.caller):
+        raise _NOT_USABLE
+    return json_response(_told(model_id))
+
+
+def _told(model_id: str) -> dict[str, Any]:
+    # `created` is a member that clients read and that nothing here stands for.
+    return {"id": model_id, "object": "model", "created": 0, "owned_by": "selfhosted-duo"}
 
 
 @router.post("/openai/v1/chat/completions", summary="Chat with a model", response=ChatCompletion)
@@ -147,7 +165,8 @@ def _as_written(completion: Completion) -> RenderFor:
 
 
 def _turn(message: ChatMessage) -> Message:
-    return Message("system" if message.role == "developer" else message.role, message.content)
+    role = "system" if message.role == "developer" else message.role
+    return Message(role, message.content or "")
 
 
 def _suffix_refused(model: str) -> RequestInvalid:

@@ -72,6 +72,47 @@ def test_listed_model_has_openais_members(registering: House) -> None:
     }
 
 
+@pytest.mark.parametrize("model", ["duo_chat", "deployment:chat"])
+def test_one_model_is_told_alone(registering: House, model: str) -> None:
+    token = registering.gitlab.mint(("duo_chat", DIRECTLY))
+
+    response = registering.client.get(f"{MODELS}/{model}", headers=registering.headers(token))
+
+    assert (response.status_code, response.json()["id"]) == (200, model)
+
+
+@pytest.mark.parametrize("model", ["code_generations", "deployment:mixtral", "gpt-4", "a/b"])
+def test_model_that_this_token_may_not_use_is_404(registering: House, model: str) -> None:
+    token = registering.gitlab.mint(("duo_chat", "generate_code"))
+
+    response = registering.client.get(f"{MODELS}/{model}", headers=registering.headers(token))
+
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_usable"
+
+
+def test_a_turn_that_only_called_tools_is_taken(registering: House, chat: Model) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    turns = [TURN, {"role": "assistant", "content": None, "tool_calls": [call]}, TURN]
+
+    response = registering.post(CHAT, {"model": "duo_chat", "messages": turns})
+
+    assert response.status_code == 200
+    assert [turn["role"] for turn in chat.last.json["messages"]][-3:] == [
+        "user",
+        "assistant",
+        "user",
+    ]
+
+
+@pytest.mark.parametrize("turn", [{"role": "user", "content": None}, {"role": "system"}])
+def test_other_turns_need_their_content(registering: House, turn: dict[str, Any]) -> None:
+    response = registering.post(CHAT, {"model": "duo_chat", "messages": [turn]})
+
+    assert response.status_code == 400
+    assert "content" in response.json()["error"]["message"]
+
+
 def test_code_is_filled_in_with_the_prompt_of_the_models_family(
     registering: House, gemma: Model
 ) -> None:
