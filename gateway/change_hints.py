@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 CHANNEL = "selfhosted-duo:configuration-changed"
 _SOCKET_TIMEOUT_S = 0.2  # an admin's save never waits long for a hint
 _RECONNECT_S = 5.0
+ASKED_AFTER_S = 15.0
 
 
 def announce_change(**_: Any) -> None:
@@ -47,13 +48,22 @@ def _publish() -> None:
 
 
 @asynccontextmanager
-async def listen_for_changes(redis_url: str) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set whenever a change is announced; never, without Redis."""
+async def listen_for_changes(
+    redis_url: str, *, asked_after_s: float = ASKED_AFTER_S, answers_within_s: float = 5.0
+) -> AsyncIterator[asyncio.Event]:
+    """Yield an event that is set whenever a change is announced; never, without Redis.
+
+    Args:
+        redis_url: Of the server, or "".
+        asked_after_s: A server that is silent so long is asked whether it is still there: one that
+            hangs, or a network that swallows packets, never closes the connection.
+        answers_within_s: Time for that answer, and for connecting.
+    """
     changed = asyncio.Event()
     if not redis_url:
         yield changed
         return
-    step = partial(_listen, redis_url, changed)
+    step = partial(listen, redis_url, changed, asked_after_s, answers_within_s)
     listener = asyncio.create_task(keep_running("change hints", step))
     try:
         yield changed
@@ -62,15 +72,28 @@ async def listen_for_changes(redis_url: str) -> AsyncIterator[asyncio.Event]:
         await asyncio.wait({listener})
 
 
-async def _listen(redis_url: str, changed: asyncio.Event) -> float:
-    """Listen until the connection breaks; return when to try again."""
-    client = redis.asyncio.Redis.from_url(redis_url, health_check_interval=30)
+async def listen(
+    redis_url: str, changed: asyncio.Event, asked_after_s: float, answers_within_s: float
+) -> float:
+    """Listen until the connection breaks or is found mute; return the seconds to the next try."""
+    client = redis.asyncio.Redis.from_url(
+        redis_url, socket_connect_timeout=answers_within_s, socket_timeout=answers_within_s
+    )
     try:
         async with client.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(CHANNEL)
             changed.set()  # what was announced while we were away
-            async for _ in subscription.listen():
-                changed.set()
+            is_asked = False
+            while True:
+                wait_s = answers_within_s if is_asked else asked_after_s
+                message = await subscription.get_message(timeout=wait_s)
+                if message is not None and message["type"] == "message":
+                    changed.set()
+                elif message is None and is_asked:
+                    raise redis.TimeoutError
+                is_asked = message is None
+                if is_asked:
+                    await subscription.ping()
     except (redis.RedisError, OSError) as error:
         log.warning("change_hint.not_listening", error=type(error).__name__)
     finally:

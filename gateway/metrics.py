@@ -146,6 +146,7 @@ class Sampler:
         self._configuration_age_s = configuration_age_s
         self._due_at: float | None = None
         self._told_down: set[tuple[str, str]] = set()
+        self._told_lines: set[str] = set()
 
     async def sample(self) -> float:
         """Sample once; return the seconds until the next time."""
@@ -155,13 +156,21 @@ class Sampler:
         _worker_in_flight.set(self._quotas.in_flight)
         if (age_s := self._configuration_age_s()) is not None:
             _configuration_age.set(age_s)
-        for name, line in self._fleet.lines.items():
-            _in_flight.labels(name).set(line.in_flight)
-            _slots.labels(name).set(line.limit)
-            for lane in Lane:
-                _waiting.labels(name, lane.name.lower()).set(line.waiting_in(lane))
+        self._sample_lines()
         self._sample_endpoints()
         return SAMPLE_EVERY_S
+
+    def _sample_lines(self) -> None:
+        """Tell of each deployment; one that was taken away holds nothing any more."""
+        lines = self._fleet.lines
+        for name in self._told_lines | lines.keys():
+            line = lines.get(name)
+            _in_flight.labels(name).set(line.in_flight if line else 0)
+            _slots.labels(name).set(line.limit if line else 0)
+            for lane in Lane:
+                waiting = line.waiting_in(lane) if line else 0
+                _waiting.labels(name, lane.name.lower()).set(waiting)
+        self._told_lines = set(lines)
 
     def _sample_endpoints(self) -> None:
         """Tell of configured endpoints; one that was taken away is not down for ever."""

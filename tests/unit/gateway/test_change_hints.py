@@ -5,8 +5,9 @@ import structlog.testing
 from django.db import connections
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from gateway.change_hints import announce_change, listen_for_changes
+from gateway.change_hints import announce_change, listen, listen_for_changes
 from tests.factories import make_deployment
+from tests.fakes.fault_proxy import FaultProxy
 from tests.services import free_port
 
 
@@ -62,3 +63,19 @@ async def test_announced_change_is_heard(settings: Settings, valkey_url: str) ->
         await changed.wait()
 
     assert changed.is_set()
+
+
+@pytest.mark.enable_socket
+async def test_a_server_that_goes_mute_is_left_for_another_connection(valkey_url: str) -> None:
+    changed = asyncio.Event()
+    with FaultProxy(valkey_url) as network, structlog.testing.capture_logs() as logs:
+        url = f"redis://127.0.0.1:{network.port}/0"
+        listening = asyncio.create_task(
+            listen(url, changed, asked_after_s=0.05, answers_within_s=0.5)
+        )
+        await changed.wait()
+        await asyncio.to_thread(network.break_with, "hang")
+
+        assert await asyncio.wait_for(listening, 20) > 0
+
+    assert logs[-1]["event"] == "change_hint.not_listening"
