@@ -19,6 +19,7 @@ from gateway.serving_exports import load_signing_key, trusted_keys_from_settings
 from gateway.trusted_keys import issuer_sources, load_own_keys
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.transport import trusted_roots
 
 settings = django.conf.settings
 MIN_SECRET_KEY_CHARS = 50
@@ -41,6 +42,17 @@ def _problem(attempt: Callable[[], object]) -> str | None:
     except (ValueError, EndpointRefused, KeyInvalid, VersionInvalid) as error:
         return str(error)
     return None
+
+
+def _check_ca_bundle() -> Iterator[CheckMessage]:
+    try:
+        trusted_roots()
+    except OSError as error:
+        yield Error(
+            f"CA_BUNDLE cannot be used ({type(error).__name__}).",
+            hint="It is the path of a readable PEM file with at least one certificate.",
+            id="gateway.E018",
+        )
 
 
 def _check_encryption_keys() -> Iterator[CheckMessage]:
@@ -321,6 +333,7 @@ _CHECKS = (
     _check_model_metadata,
     _check_feature_flags,
     _check_url_policy,
+    _check_ca_bundle,
     _check_database,
     _check_refresh,
     _check_limits,

@@ -69,6 +69,7 @@ CLOUD_CONNECTOR_SERVICE_NAME = env.str("CLOUD_CONNECTOR_SERVICE_NAME", default="
 AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS = env.str("AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", default="")
 UPSTREAM_ALLOWED_CIDRS: list[str] = env.list("UPSTREAM_ALLOWED_CIDRS", default=[])
 UPSTREAM_ALLOWED_HOSTS: list[str] = env.list("UPSTREAM_ALLOWED_HOSTS", default=[])
+CA_BUNDLE = env.str("CA_BUNDLE", default="")
 #: Bound by deploy/serve.py beside the gateway's own address; only /metrics is served there.
 METRICS_BIND = env.str("METRICS_BIND", default="127.0.0.1:8082")
 METRICS_PORT = as_count(METRICS_BIND.rpartition(":")[2] or "0")

@@ -32,6 +32,8 @@ MAX_STREAM_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 4 * 1024
 ERROR_BODY_WITHIN_S = 0.5
 DRAIN_S = 0.05
+_CONNECT_SHARE = 0.9
+_LEAST_CONNECT_S = 0.001  # 0 would be no limit at all
 RETRY_AFTER_BOUNDS_S = (1, 30)
 
 
@@ -241,6 +243,9 @@ class OutboundDoor:
         self, request: OutboundRequest, clocks: Clocks, headers_by: float
     ) -> httpx.Response:
         endpoint = request.endpoint
+        left_s = headers_by - asyncio.get_running_loop().time()
+        # Less than what is left, so that what is not even accepted is told as that.
+        connect_s = min(clocks.connect_s, max(left_s * _CONNECT_SHARE, _LEAST_CONNECT_S))
         if is_ip_literal(endpoint.host):  # a literal never meets the connector's resolver
             self._policy.check(endpoint.host, endpoint.host)
         try:
@@ -250,7 +255,7 @@ class OutboundDoor:
                 headers={"Accept-Encoding": "identity", **(request.headers or {})},
                 content=request.body,
                 # The transport's "pool" clock is the one that spans DNS, TCP and TLS.
-                extensions={"timeout": {"connect": clocks.connect_s, "pool": clocks.connect_s}},
+                extensions={"timeout": {"connect": connect_s, "pool": connect_s}},
             )
         except (httpx.InvalidURL, UnicodeError) as exc:  # e.g. a broken internationalised name
             raise UpstreamNameUnknown(

@@ -15,6 +15,7 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
 from selfhosted_models.endpoints import UrlPolicy
@@ -62,8 +63,20 @@ class PolicyResolver(AbstractResolver):
         await self._resolver.close()
 
 
-def network_transport(policy: UrlPolicy) -> AiohttpTransport:
+def trusted_roots() -> ssl.SSLContext:
+    """Return what certificates are judged by: the system's authorities, and the customer's own.
+
+    Raises:
+        OSError: CA_BUNDLE cannot be read, or holds no certificate (ssl.SSLError).
+    """
     tls = ssl.create_default_context()
+    if settings.CA_BUNDLE:
+        tls.load_verify_locations(settings.CA_BUNDLE)
+    return tls
+
+
+def network_transport(policy: UrlPolicy) -> AiohttpTransport:
+    tls = trusted_roots()
 
     def open_socket(address: tuple[Any, ...]) -> socket.socket:
         """Look once more, at what is really dialled: cached names do not meet the resolver."""
@@ -144,8 +157,8 @@ def _send_error(hop: str, error: Exception, causes: Sequence[BaseException]) -> 
         )
     if has(aiohttp.ClientSSLError):
         return UpstreamTlsFailed(
-            f"{hop} cannot be reached: TLS failed. Check that its certificate is trusted here and "
-            "names this host, or whether it speaks https at all."
+            f"{hop} cannot be reached: TLS failed. Check that its certificate is trusted here "
+            "(CA_BUNDLE) and names this host, or whether it speaks https at all."
         )
     if has(aiohttp.ClientConnectionError) or isinstance(error, httpx.TransportError | OSError):
         return UpstreamUnreachable(

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from httpx_aiohttp import AiohttpTransport
+from pytest_django import Settings
 
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.errors import (
@@ -40,6 +42,7 @@ from tests.unit.selfhosted_models.doors import (
     fetch,
     on_sockets,
     request_to,
+    soon,
 )
 
 
@@ -157,7 +160,7 @@ async def test_loopback_is_not_dialled_unless_listed(model_server: ModelServer, 
         await fetch(door, request_to(url))
 
     await door.aclose()
-    assert caught.value.safe_message.startswith(f"{host} points at 127.0.0.1")
+    assert caught.value.admin_message.startswith(f"{host} points at 127.0.0.1")
     assert model_server.exchanges == []
 
 
@@ -310,6 +313,18 @@ async def test_connection_that_is_not_accepted_times_out(door: OutboundDoor) -> 
 
 
 @on_sockets
+async def test_connection_is_told_as_such_where_the_answer_has_even_less_time(
+    door: OutboundDoor,
+) -> None:
+    clocks = Clocks(connect_s=3, first_token_s=TINY_S, idle_s=2, total_s=2)
+
+    with full_port() as port, pytest.raises(UpstreamTimeout, match="not accept a connection"):
+        await door.fetch(
+            request_to(f"http://127.0.0.1:{port}/v1"), clocks, headers_by=soon(clocks.first_token_s)
+        )
+
+
+@on_sockets
 async def test_server_without_tls_is_unreachable_by_https(
     model_server: ModelServer, door: OutboundDoor
 ) -> None:
@@ -334,7 +349,7 @@ async def test_server_that_does_not_speak_http_is_named(door: OutboundDoor, bann
 
 
 def self_signed(tmp_path: Path) -> ssl.SSLContext:
-    """Return the context of a server with a certificate that nobody here trusts."""
+    """Return the context of a server whose certificate, in gpu1.pem, nobody here trusts."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gpu1")])
     now = datetime.now(UTC)
@@ -342,6 +357,9 @@ def self_signed(tmp_path: Path) -> ssl.SSLContext:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now)
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     pem = tmp_path / "gpu1.pem"
@@ -370,6 +388,24 @@ async def test_certificate_that_is_not_trusted_is_told_as_such(
     async with server:
         with pytest.raises(UpstreamTlsFailed, match="certificate is trusted"):
             await fetch(door, request_to(f"https://127.0.0.1:{port}"))
+
+
+@on_sockets
+async def test_certificate_of_the_customers_own_authority_is_trusted(
+    tmp_path: Path, settings: Settings
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=self_signed(tmp_path))
+    port = server.sockets[0].getsockname()[1]
+    settings.CA_BUNDLE = str(tmp_path / "gpu1.pem")
+    door = OutboundDoor(LOOPBACK_ALLOWED)
+    async with server:
+        assert await fetch(door, request_to(f"https://127.0.0.1:{port}")) == b"hi"
+        await door.aclose()
 
 
 @on_sockets
