@@ -40,6 +40,7 @@ class Caller:
         realm: Claim `gitlab_realm`; may be empty.
         instance_id: Claim `gitlab_instance_id`; may be empty.
         seat_count: Claim `duo_seat_count` as text; may be empty.
+        token_id: Claim `jti`, by which an operator can deny the token; may be empty.
     """
 
     subject: str
@@ -48,6 +49,7 @@ class Caller:
     realm: str = ""
     instance_id: str = ""
     seat_count: str = ""
+    token_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,6 @@ class _Verified:
     expires_at: float
     generation: int
     key_id: str
-    token_id: str
 
 
 class TokenVerifier:
@@ -133,7 +134,7 @@ class TokenVerifier:
         return (
             known.generation == self._issuer_keys.generation
             and self._now() < known.expires_at
-            and not self._deny_list.holds(key_id=known.key_id, token_id=known.token_id)
+            and not self._deny_list.holds(key_id=known.key_id, token_id=known.caller.token_id)
         )
 
     async def _verify(self, token: str, address: str) -> _Verified:
@@ -153,7 +154,6 @@ class TokenVerifier:
             expires_at=claims["exp"] + LEEWAY_S,
             generation=self._issuer_keys.generation,
             key_id=_text(signed["header"].get("kid")),
-            token_id=_text(claims.get("jti")),
         )
         if not self._still_holds(verified):
             raise TokenRefused(REFUSED)
@@ -248,6 +248,7 @@ def _caller_of(claims: Mapping[str, Any], *, is_own_issued: bool) -> Caller:
         realm=_text(claims.get("gitlab_realm")),
         instance_id=_text(claims.get("gitlab_instance_id")),
         seat_count="" if seat_count is None else str(seat_count),
+        token_id=_text(claims.get("jti")),
     )
 
 

@@ -75,4 +75,4 @@ def endpoint_warnings(row: ModelDeployment) -> Iterator[str]:
         try:
             policy.check(host, address)
         except EndpointRefused as refusal:
-            yield f"Saved, but {url} will not be asked: {refusal.safe_message}"
+            yield f"Saved, but {url} will not be asked: {refusal.admin_message}"

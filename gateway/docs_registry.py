@@ -121,5 +121,5 @@ def _reached(run: Run, coroutine: Coroutine[Any, Any, _T]) -> _T:
         return run(coroutine)
     except DeploymentError as error:
         raise RegistryUnreachable(
-            f"{error.safe_message} Check DOCS_REGISTRY_URL, and that this node reaches it."
+            f"{error.admin_message} Check DOCS_REGISTRY_URL, and that this node reaches it."
         ) from error

@@ -25,6 +25,7 @@ log = structlog.get_logger("gateway.request")
 MAX_USER_CHARS = 128
 MAX_REASON_CHARS = 500
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+MAX_TOKEN_ID_CHARS = 64
 _DEADLINE_MS = re.compile(r"[0-9]{1,9}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -202,6 +203,7 @@ class Exchange:
             outcome=self.outcome,
             reason=self.reason,
             caller=hashlib.sha256(subject.encode()).hexdigest()[:16] if subject else "",
+            token_id=self.caller.token_id[:MAX_TOKEN_ID_CHARS] if self.caller else "",
             feature=self.feature,
             deployment=self.deployment,
             attempts=self.attempts,

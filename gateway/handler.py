@@ -224,7 +224,7 @@ async def _send_parts(response: StreamedAnswer, exchange: Exchange, write: Send)
     except DeploymentError as error:
         # The status is gone. Without the final message the server cuts the connection, so the
         # client sees that the answer broke off and never takes it for a whole one.
-        exchange.fail(error.code, error.safe_message, hop_of(error))
+        exchange.fail(error.code, error.admin_message, hop_of(error))
         return
     await write({"type": "http.response.body"})
 
@@ -242,7 +242,8 @@ async def _send_start(status: int, headers: dict[str, str], exchange: Exchange, 
 def _error_response(request: GatewayRequest, error: KnownError) -> HttpResponse:
     exchange = request.exchange
     answer = answer_for(error, Dialect.of_path(request.path_info), exchange.request_id)
-    exchange.fail(answer.code, answer.reason, hop_of(error))
+    reason = error.admin_message if isinstance(error, DeploymentError) else answer.reason
+    exchange.fail(answer.code, reason, hop_of(error))
     return HttpResponse(
         orjson.dumps(answer.body),
         status=answer.status,

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from selfhosted_models.errors import EndpointRefused
@@ -81,13 +81,24 @@ class Endpoint:
         return self.origin + self.base_path
 
 
+def parse_line(line: str) -> Endpoint:
+    """Return the endpoint an admin wrote; a weight may follow the URL, as in `… weight=3`.
+
+    Raises:
+        EndpointRefused: As `parse_endpoint`.
+    """
+    found = _WEIGHT.search(line)
+    if found is None:
+        return parse_endpoint(line)
+    return replace(parse_endpoint(line[: found.start()]), weight=int(found[1]))
+
+
 def parse_endpoint(url: str) -> Endpoint:
-    """Return the endpoint `url` names; it may be followed by a weight, as in `… weight=3`.
+    """Return the endpoint `url` names.
 
     Raises:
         EndpointRefused: It is not a plain http(s) base URL. The message says what to change.
     """
-    url, weight = _split_weight(url)
     if len(url) > MAX_URL_CHARS:
         raise EndpointRefused(f"The URL is longer than {MAX_URL_CHARS} characters.")
     if not url.isascii() or not url.isprintable() or any(char in url for char in " \\\"'<>"):
@@ -115,15 +126,7 @@ def parse_endpoint(url: str) -> Endpoint:
         host=_canonical_host(parts.hostname),
         port=port or (443 if parts.scheme == "https" else 80),
         base_path=path,
-        weight=weight,
     )
-
-
-def _split_weight(line: str) -> tuple[str, int]:
-    found = _WEIGHT.search(line)
-    if found is None:
-        return line, 1
-    return line[: found.start()], int(found[1])
 
 
 def _canonical_host(host: str) -> str:
@@ -185,9 +188,11 @@ class UrlPolicy:
         # A 6to4 address is a tunnel somewhere else: what is embedded never makes it allowed.
         judged = faces[0] if faces[0] in _SIX_TO_FOUR else faces[-1]
         if not any(judged in network for network in self._networks):
+            remedy = "If that is right, add the host to UPSTREAM_ALLOWED_HOSTS or its network to"
             raise EndpointRefused(
-                f"{host} points at {address}, outside the allowed networks. If that is right, add "
-                "the host to UPSTREAM_ALLOWED_HOSTS or its network to UPSTREAM_ALLOWED_CIDRS."
+                f"{host} is outside the allowed networks. {remedy} UPSTREAM_ALLOWED_CIDRS.",
+                admin_message=f"{host} points at {address}, outside the allowed networks. {remedy} "
+                "UPSTREAM_ALLOWED_CIDRS.",
             )
 
     @staticmethod
@@ -199,9 +204,10 @@ class UrlPolicy:
         """
         faces = embedded_addresses(ipaddress.ip_address(address.partition("%")[0]))
         if any(face in network for face in faces for network in _DENIED):
+            never = "is never dialled (metadata service, link-local, multicast or unspecified)."
             raise EndpointRefused(
-                f"{address} is an address that is never dialled (metadata service, link-local, "
-                "multicast or unspecified)."
+                f"The address of the host {never}",
+                admin_message=f"{address} is an address that {never}",
             )
         return faces
 
@@ -216,9 +222,12 @@ class UrlPolicy:
             if port == own_port and (
                 own_address in faces or (own_address.is_unspecified and _is_of_this_machine(faces))
             ):
+                own = (
+                    "is this installation's own (gateway, database or Redis), not a model server's"
+                )
                 raise EndpointRefused(
-                    f"Port {port} of {address} is this installation's own (gateway, database or "
-                    "Redis), not a model server's: correct the endpoint."
+                    f"The port {own}: correct the endpoint.",
+                    admin_message=f"Port {port} of {address} {own}: correct the endpoint.",
                 )
 
     def trusting(self, hosts: Iterable[str]) -> "UrlPolicy":

@@ -10,15 +10,17 @@ class DeploymentError(Exception):
     Attributes:
         code: Stable word for logs, metrics and callers.
         safe_message: What happened, which hop, what to do; holds no secret and no upstream text.
+        admin_message: The same for admins, who may also know how the network looks.
         retryable: Whether the same request may succeed elsewhere or later.
     """
 
     code = "deployment_error"
     retryable = False
 
-    def __init__(self, safe_message: str) -> None:
+    def __init__(self, safe_message: str, *, admin_message: str = "") -> None:
         super().__init__(safe_message)
         self.safe_message = safe_message
+        self.admin_message = admin_message or safe_message
 
 
 class SecretUnavailable(DeploymentError):

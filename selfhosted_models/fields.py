@@ -6,7 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal, parse_endpoint
+from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal, parse_line
 from selfhosted_models.errors import EndpointRefused
 
 MAX_ENDPOINTS = 16
@@ -32,12 +32,12 @@ def validate_endpoints(urls: object) -> None:
     errors = []
     for number, url in enumerate(urls, start=1):
         try:
-            _require_base_url(parse_endpoint(url))
+            _require_base_url(parse_line(url))
         except EndpointRefused as refusal:
             errors.append(ValidationError(f"URL {number}: {refusal.safe_message}", code="endpoint"))
     if errors:
         raise ValidationError(errors)
-    if len({parse_endpoint(url).url for url in urls}) < len(urls):
+    if len({parse_line(url).url for url in urls}) < len(urls):
         raise ValidationError("The same URL is there twice.", code="endpoint_twice")
 
 

@@ -14,7 +14,7 @@ from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from selfhosted_models.endpoints import MAX_URL_CHARS, parse_endpoint
+from selfhosted_models.endpoints import MAX_URL_CHARS, parse_line
 from selfhosted_models.errors import EndpointRefused, SecretUnavailable
 from selfhosted_models.families import FAMILIES, ModelFamily
 from selfhosted_models.fields import EndpointsField
@@ -243,8 +243,8 @@ class ModelDeployment(models.Model):
     def may_use_key_of(self, owner: "ModelDeployment") -> bool:
         """Tell whether every endpoint is at a host that the key of `owner` was entered for."""
         try:
-            known = {parse_endpoint(url).origin for url in owner.endpoints}
-            return all(parse_endpoint(url).origin in known for url in self.endpoints)
+            known = {parse_line(url).origin for url in owner.endpoints}
+            return all(parse_line(url).origin in known for url in self.endpoints)
         except (EndpointRefused, TypeError):  # the latter: an item that is no text
             return False
 
@@ -326,7 +326,7 @@ class ModelDeployment(models.Model):
         Raises:
             EndpointRefused: It is not a URL.
         """
-        url = parse_endpoint(self.endpoints[0]).url
+        url = parse_line(self.endpoints[0]).url
         return digest_of([self.family, self.serving_format, url, self.model_identifier])
 
     def to_serving_config(
@@ -352,7 +352,7 @@ class ModelDeployment(models.Model):
             deployment=self.name,
             family=family,
             serving_format=self.serving_format,
-            endpoints=tuple(parse_endpoint(url) for url in self.endpoints),
+            endpoints=tuple(parse_line(url) for url in self.endpoints),
             model_identifier=self.model_identifier,
             api_key=self.decrypt_api_key(box),
             context_tokens=self.context_tokens or facts.get(Trait.CONTEXT),

@@ -55,7 +55,7 @@ async def check_each(
             try:
                 serving = row.to_serving_config(box)
             except DeploymentError as error:
-                yield Checked(row.name, "", outcome_of(error), error.safe_message)
+                yield Checked(row.name, "", outcome_of(error), error.admin_message)
                 continue
             for endpoint in serving.endpoints:
                 yield await _check(door, serving, endpoint, clocks)
@@ -69,5 +69,5 @@ async def _check(
     try:
         await check_endpoint(door, serving, endpoint, clocks)
     except DeploymentError as error:
-        checked = replace(checked, outcome=outcome_of(error), message=error.safe_message)
+        checked = replace(checked, outcome=outcome_of(error), message=error.admin_message)
     return replace(checked, took_ms=round((time.monotonic() - started_at) * 1000, 1))

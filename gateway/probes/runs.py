@@ -18,7 +18,7 @@ from gateway.doors import model_server_door
 from gateway.probes.checking import check_each
 from gateway.probes.measuring import findings_of, store
 from selfhosted_models.background_runs import MAX_ATTEMPTS, RunState
-from selfhosted_models.endpoints import parse_endpoint
+from selfhosted_models.endpoints import parse_line
 from selfhosted_models.errors import DeploymentError
 from selfhosted_models.models import ModelDeployment
 from selfhosted_models.probe_runs import ProbeKind, ProbeRun
@@ -94,7 +94,7 @@ def _findings(run: ProbeRun, deployment: ModelDeployment) -> AsyncGenerator[Find
 async def _inspected(deployment: ModelDeployment) -> AsyncGenerator[Finding, None]:
     key = deployment.decrypt_api_key(SecretBox(settings.ENCRYPTION_KEYS))
     async with model_server_door() as door:
-        found = await inspect_endpoint(door, parse_endpoint(deployment.endpoints[0]), key)
+        found = await inspect_endpoint(door, parse_line(deployment.endpoints[0]), key)
     yield {**asdict(found), "corrected_url": found.corrected_url}
 
 

@@ -34,7 +34,7 @@ def failed(trait: Trait, error: DeploymentError) -> AbilityResult:
         trait=trait,
         state=State.NO if is_refusal(error) else State.UNKNOWN,
         detail="The server refuses it." if is_refusal(error) else "It could not be measured.",
-        remedy=error.safe_message,
+        remedy=error.admin_message,
         outcome=outcome_of(error),
     )
 

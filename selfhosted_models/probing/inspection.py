@@ -269,7 +269,7 @@ class _Inspector:
         elif needs_key and self.api_key is None:
             message = f"{self.hop} wants an API key: enter it and ask again."
         else:
-            message = errors[told].safe_message
+            message = errors[told].admin_message
         return Inspection(told, message, self.pasted.url, needs_key=needs_key)
 
     def _found(self, formats: list[Found], suggestions: list[Suggestion]) -> Inspection:

@@ -278,7 +278,12 @@ def test_refused_connection_is_503_and_may_be_retried(allowing: House, model: Mo
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://169.254.169.254/latest", "http://10.255.0.1.nip.invalid/v1"]
+    "endpoint",
+    [
+        "http://169.254.169.254/latest",
+        "http://10.255.0.1.nip.invalid/v1",
+        "http://localhost:9/v1",
+    ],
 )
 def test_endpoint_outside_the_url_policy_is_never_reached(
     allowing: House, model: Model, endpoint: str
@@ -287,6 +292,7 @@ def test_endpoint_outside_the_url_policy_is_never_reached(
 
     assert response.status_code == 503
     assert response.json()["code"] in {"endpoint_refused", "upstream_unreachable"}
+    assert "127.0.0.1" not in response.text  # where a name points is nothing to callers
 
 
 def test_unassigned_feature_without_a_model_says_what_to_do(allowing: House) -> None:

@@ -31,7 +31,7 @@ from gateway.trust import Trust
 from gateway.trusted_keys import IssuerKeys, IssuerSource, OwnKeys
 from prompts.loader import load_definitions
 from prompts.registry import PromptRegistry, variants_for
-from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
+from selfhosted_models.endpoints import UrlPolicy, parse_endpoint, parse_line
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.secrets import Secret
@@ -154,7 +154,7 @@ def serving(name: str = "codegemma-gpu1", **changes: Any) -> ServingConfig:
         "family": ModelFamily.CODEGEMMA_7B_IT,
         "serving_format": "openai_text",
         "model_identifier": "codegemma-7b-it",
-        "endpoints": tuple(map(parse_endpoint, urls)),
+        "endpoints": tuple(map(parse_line, urls)),
         "api_key": Secret(key) if key else None,
     }
     return ServingConfig(deployment=name, **values | changes)

@@ -27,6 +27,7 @@ async def test_instance_token_proves_its_caller() -> None:
         realm="self-managed",
         instance_id=INSTANCE_ID,
         seat_count="10",
+        token_id="a-token",
     )
 
 

@@ -41,6 +41,7 @@ FIELDS = {
     "outcome",
     "reason",
     "caller",
+    "token_id",
     "feature",
     "deployment",
     "attempts",
@@ -115,6 +116,7 @@ async def test_event_holds_the_listed_fields_only() -> None:
         "outcome": "ok",
         "reason": "",
         "caller": hashlib.sha256(INSTANCE_ID.encode()).hexdigest()[:16],
+        "token_id": "a-token",
         "feature": "code_completions",
         "deployment": "codegemma-gpu1",
         "attempts": 1,
@@ -285,7 +287,7 @@ async def test_no_text_key_or_token_is_ever_logged(
     answer: str,
     body: str,
 ) -> None:
-    token = mint(jti=SENTINEL, secret=SENTINEL)
+    token = mint(secret=SENTINEL)
     sent = headers(token, x_gitlab_host_name=SENTINEL, cookie=SENTINEL, user_agent=SENTINEL)
     call = client(ANSWERS[answer](), policy=policy).call(
         "POST", "/v2/code/completions", sent, json=BODIES[body], query=SENTINEL.encode()
@@ -298,6 +300,12 @@ async def test_no_text_key_or_token_is_ever_logged(
     assert SENTINEL not in logged
     assert token not in logged
     assert token.split(".")[1] not in logged
+
+
+async def test_a_token_is_named_by_its_id(everything_logged: pytest.LogCaptureFixture) -> None:
+    await client(GOOD).post("/v2/code/completions", headers(mint(jti="5b3e0f52")))
+
+    assert "'token_id': '5b3e0f52'" in repr([vars(record) for record in everything_logged.records])
 
 
 async def test_refused_token_is_not_logged(everything_logged: pytest.LogCaptureFixture) -> None:

@@ -56,6 +56,11 @@ def test_identifier_says_dialect_and_model(
     assert (found.serving_format, found.model_identifier) == (serving_format, sent)
 
 
+def test_a_weight_is_nothing_a_caller_can_give() -> None:
+    with pytest.raises(RequestInvalid):
+        serving_config_of(model(endpoint=f"{ENDPOINT} weight=3"))
+
+
 @pytest.mark.parametrize(
     ("identifier", "provider"),
     [("bedrock/m", "openai"), ("azure/m", "openai"), ("vertex_ai/m", "openai"), ("", "litellm")],

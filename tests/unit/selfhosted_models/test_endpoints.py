@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfhosted_models.endpoints import MAX_URL_CHARS, Endpoint, UrlPolicy, parse_endpoint
+from selfhosted_models.endpoints import (
+    MAX_URL_CHARS,
+    Endpoint,
+    UrlPolicy,
+    parse_endpoint,
+    parse_line,
+)
 from selfhosted_models.errors import EndpointRefused
 
 
@@ -63,7 +69,7 @@ def test_url_of_an_endpoint_is_normalised(url: str, normalised: str) -> None:
     ],
 )
 def test_weight_may_follow_the_url(line: str, weight: int) -> None:
-    endpoint = parse_endpoint(line)
+    endpoint = parse_line(line)
 
     assert (endpoint.url, endpoint.weight) == ("http://gpu1/v1", weight)
 
@@ -74,11 +80,16 @@ def test_weight_may_follow_the_url(line: str, weight: int) -> None:
 )
 def test_weight_is_a_whole_number_from_1_to_100(weight: str) -> None:
     with pytest.raises(EndpointRefused):
-        parse_endpoint(f"http://gpu1/v1 {weight}")
+        parse_line(f"http://gpu1/v1 {weight}")
+
+
+def test_a_url_alone_has_no_weight() -> None:
+    with pytest.raises(EndpointRefused):
+        parse_endpoint("http://gpu1/v1 weight=3")
 
 
 def test_weight_does_not_make_another_endpoint() -> None:
-    assert parse_endpoint("http://gpu1/v1 weight=3") == parse_endpoint("http://gpu1/v1")
+    assert parse_line("http://gpu1/v1 weight=3") == parse_endpoint("http://gpu1/v1")
 
 
 CHARACTER = "holds a character"
@@ -236,10 +247,18 @@ def test_public_and_loopback_addresses_are_refused_by_default(address: str) -> N
     with pytest.raises(EndpointRefused) as caught:
         UrlPolicy().check("gpu1", address)
 
-    message = caught.value.safe_message
-    assert message.startswith(f"gpu1 points at {address}")
-    assert "UPSTREAM_ALLOWED_HOSTS" in message
-    assert "UPSTREAM_ALLOWED_CIDRS" in message
+    for message in (caught.value.safe_message, caught.value.admin_message):
+        assert "UPSTREAM_ALLOWED_HOSTS" in message
+        assert "UPSTREAM_ALLOWED_CIDRS" in message
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "169.254.169.254"])
+def test_where_a_name_points_is_told_to_admins_alone(address: str) -> None:
+    with pytest.raises(EndpointRefused) as caught:
+        UrlPolicy().check("gpu1", address)
+
+    assert address in caught.value.admin_message
+    assert address not in caught.value.safe_message
 
 
 @pytest.mark.parametrize("address", [*PUBLIC, *LOOPBACK])
