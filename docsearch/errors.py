@@ -107,10 +107,10 @@ class RegistryRefused(DocsIndexError):
     code = "docs_registry_refused"
 
 
-class RegistryUnreachable(DocsIndexError):
-    """The package registry did not answer, or not to the end."""
+class ServerUnreachable(DocsIndexError):
+    """The package registry, or the search engine, did not answer, or not to the end."""
 
-    code = "docs_registry_unreachable"
+    code = "docs_server_unreachable"
     retryable = True
 
 

@@ -7,12 +7,12 @@ Source: "GitLab generic packages repository" and "Packages API" of GitLab's docu
 """
 
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from docsearch.errors import IndexMissing, RegistryRefused, VersionInvalid
+from docsearch.fetching import Answer, Call, Fetch
 from docsearch.manifest import MAX_MANIFEST_BYTES, Manifest
 from docsearch.store import Choice, choose_version
 from docsearch.versions import GitLabVersion
@@ -28,30 +28,6 @@ _PAGE_BYTES = 2 * 1024 * 1024
 _MAX_PAGES = 20
 #: Lower patches asked for one by one where the token may not list packages.
 _MAX_PATCHES = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the registry answered. `parts` are the body as it comes; headers are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    parts: Iterator[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request to the registry; `path` is below the project's packages URL."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
-
-
-#: Sends a call and gives the answer for as long as the context lasts. Follows no redirect. Raises
-#: RegistryUnreachable, also while the parts are read.
-Fetch = Callable[[Call], AbstractContextManager[Answer]]
 
 
 def token_header(token: str) -> dict[str, str]:
@@ -86,7 +62,7 @@ class PackageRegistry:
         Raises:
             IndexMissing: None is published that may.
             RegistryRefused: The registry does not let us look.
-            RegistryUnreachable: It cannot be asked.
+            ServerUnreachable: It cannot be asked.
         """
         published = self._published()
         if published is None:
@@ -122,7 +98,7 @@ class PackageRegistry:
 
         Raises:
             RegistryRefused: The registry did not take it.
-            RegistryUnreachable: It cannot be asked.
+            ServerUnreachable: It cannot be asked.
         """
         for name, content in ((_index_name(manifest), index), (MANIFEST_FILE, manifest_text)):
             headers = {"Content-Type": "application/octet-stream"}

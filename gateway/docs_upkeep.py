@@ -2,24 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from docsearch.errors import DocsIndexError, InstallationUnderWay, RegistryUnreachable
+from docsearch.errors import DocsIndexError, InstallationUnderWay
 from docsearch.installing import reconcile_docs_index
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
+from gateway.blocking_fetch import LoopRuns
 from gateway.docs_registry import DocsRegistryPlace, package_registry, registry_door
 from selfhosted_models.endpoints import UrlPolicy
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 60.0
-
-_T = TypeVar("_T")
 
 
 class DocsUpkeep:
@@ -40,10 +38,9 @@ class DocsUpkeep:
         self._wanted_versions = wanted_versions
         self._loop = asyncio.get_running_loop()
         self._door = registry_door(place, policy)
-        self._registry = package_registry(place, self._door, self._run)
+        self._runs = LoopRuns(self._loop)
+        self._registry = package_registry(place, self._door, self._runs)
         self._thread = ThreadPoolExecutor(1, "docs-upkeep")
-        self._pending: Future[Any] | None = None
-        self._is_closing = False
         self._told: dict[GitLabVersion | None, str] = {}
 
     async def round(self) -> float:
@@ -54,9 +51,7 @@ class DocsUpkeep:
 
     async def aclose(self) -> None:
         """Stop; what has come of an index is kept for the next start."""
-        self._is_closing = True
-        if self._pending is not None:
-            self._pending.cancel()
+        self._runs.stop()
         await asyncio.to_thread(self._thread.shutdown)
         await self._door.aclose()
 
@@ -70,7 +65,7 @@ class DocsUpkeep:
             except InstallationUnderWay:
                 continue
             except (DocsIndexError, OSError) as error:
-                if not self._is_closing and self._told.get(version) != str(error):
+                if not self._runs.is_stopped and self._told.get(version) != str(error):
                     log.warning(
                         "docs_index.not_installed", wanted=_name_of(version), reason=str(error)
                     )
@@ -86,16 +81,6 @@ class DocsUpkeep:
                     sha256=manifest.sha256,
                     index_bytes=manifest.size,
                 )
-
-    def _run(self, coroutine: Coroutine[Any, Any, _T], /) -> _T:
-        """Runs in the thread; `aclose` ends the wait."""
-        self._pending = future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        if self._is_closing:
-            future.cancel()
-        try:
-            return future.result()
-        except CancelledError:
-            raise RegistryUnreachable("The gateway is being stopped.") from None
 
 
 def _name_of(version: GitLabVersion | None) -> str:

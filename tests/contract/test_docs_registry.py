@@ -339,3 +339,21 @@ async def test_an_older_manifest_played_back_is_not_taken(
     assert answering(store) == ["doc/new.md"]
     with pytest.raises(CommandError, match="--allow-downgrade"):
         await asyncio.to_thread(fetch)
+
+
+async def test_a_worker_that_is_stopped_lets_go_of_a_download(
+    registry: PackageRegistryServer, store: IndexStore, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(publish, tmp_path, "one")
+    registry.fault = "stalled"
+    place = docs_registry_from_settings()
+    assert place
+    keeper = DocsUpkeep(place, store, lambda: [VERSION], UrlPolicy())
+    round_ = asyncio.create_task(keeper.round())
+    assert await asyncio.to_thread(registry.is_stalled.wait, 10)
+
+    await keeper.aclose()
+
+    await round_
+    assert await asyncio.to_thread(registry.is_let_go.wait, 10)
+    assert answering(store) == []

@@ -33,6 +33,7 @@ class PackageRegistryServer(LoopbackServer):
         files: Content by package version and file name.
         fault: How downloads of an index fail; None works.
         is_stalled: Set once a download stands still.
+        is_let_go: Set once the other side has closed it.
         asked: Method and path of each request so far, with its range if it had one.
     """
 
@@ -44,6 +45,7 @@ class PackageRegistryServer(LoopbackServer):
         self.files: dict[str, dict[str, bytes]] = defaultdict(dict)
         self.fault: Fault | None = None
         self.is_stalled = threading.Event()
+        self.is_let_go = threading.Event()
         self.asked: list[str] = []
 
     def base_url(self, origin: str) -> str:
@@ -108,5 +110,6 @@ class PackageRegistryServer(LoopbackServer):
         if fault == "stalled":
             self.is_stalled.set()
             await connection.peer_closed.wait()
+            self.is_let_go.set()
         elif fault == "truncated":
             connection.close()
