@@ -157,6 +157,8 @@ def reconcile_docs_index(
     registry: PackageRegistry,
     wanted: GitLabVersion | None,
     trusted: frozenset[str],
+    *,
+    on_bytes: OnBytes = _untold,
 ) -> Installation | None:
     """Bring what is on disk in line with what is published for `wanted`, if it is not.
 
@@ -177,7 +179,7 @@ def reconcile_docs_index(
         return None
     if active and active.created > published.created:
         return None
-    return _install_published(store, registry, text, published, on_bytes=_untold)
+    return _install_published(store, registry, text, published, on_bytes=on_bytes)
 
 
 def _install_published(

@@ -1,4 +1,4 @@
-"""What admins keep an eye on: questions the documentation did not answer, and those it must."""
+"""What admins keep an eye on: indexes of all nodes, unanswered questions, and golden ones."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -209,3 +209,59 @@ class GoldenCheck(models.Model):
     @property
     def is_passed(self) -> bool:
         return self.passed == self.total
+
+
+class RegistryLook(models.Model):
+    """What came of a node's last look in the package registry for one wanted version."""
+
+    class State(models.TextChoices):
+        LOOKING = "looking", "looking"
+        FETCHING = "fetching", "fetching"
+        CURRENT = "current", "up to date"
+        KEPT = "kept", "kept as the operator left it"
+        FAILED = "failed", "failed"
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.CharField(max_length=100)
+    wanted = models.CharField(max_length=20, blank=True, help_text="Empty: the newest there is.")
+    state = models.CharField(max_length=10, choices=State)
+    message = models.CharField(max_length=500, blank=True)
+    gitlab_version = models.CharField(max_length=20, blank=True, help_text="What answers for it.")
+    received_bytes = models.PositiveBigIntegerField(default=0)
+    total_bytes = models.PositiveBigIntegerField(default=0)
+    looked_at = models.DateTimeField(help_text="UTC.")
+
+    class Meta:
+        ordering: ClassVar = ["node", "wanted"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["node", "wanted"], name="docsearch_registrylook_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.wanted or 'newest'}"
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.state in {self.State.LOOKING, self.State.FETCHING}
+
+
+class InstalledIndex(models.Model):
+    """An index as it was found on a node; the newest row of a version is the active one."""
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.CharField(max_length=100)
+    gitlab_version = models.CharField(max_length=20)
+    index_digest = models.CharField(max_length=64, help_text="SHA-256 of the index.")
+    size_bytes = models.PositiveBigIntegerField()
+    made_at = models.DateTimeField(null=True, help_text="UTC; when it was signed.")
+    key = models.CharField(max_length=100, blank=True, help_text="The public key that signed it.")
+    found_at = models.DateTimeField(default=timezone.now, help_text="UTC.")
+
+    class Meta:
+        ordering: ClassVar = ["-found_at", "-pk"]
+        indexes: ClassVar = [
+            models.Index(fields=["node", "gitlab_version", "-found_at"], name="docsearch_installed")
+        ]
+
+    def __str__(self) -> str:
+        return f"GitLab {self.gitlab_version} on {self.node}"

@@ -13,6 +13,10 @@ from selfhosted_models.endpoints import Endpoint, UrlPolicy, parse_endpoint
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.serving import Clocks
 
+NO_REGISTRY = (
+    "No package registry is named. Set DOCS_REGISTRY_URL to a project's packages URL, as in "
+    "https://gitlab.example.com/api/v4/projects/42/packages, and DOCS_REGISTRY_TOKEN."
+)
 #: A download of at most 512 MiB ends within ten minutes, or goes on in the next attempt.
 _CLOCKS = Clocks(connect_s=5, first_token_s=60, idle_s=30, total_s=600)
 

@@ -23,7 +23,11 @@ def _unnoted(_question: str, _result: SearchResult) -> None:
 
 
 class DocsSearch:
-    """Searches the installed documentation for one worker."""
+    """Searches the installed documentation for one worker.
+
+    Attributes:
+        store: The installed indexes.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,7 @@ class DocsSearch:
             gitlab_version: Wanted whatever callers say of themselves.
             note: Told each question with its answer, in a thread.
         """
-        self._store = store
+        self.store = store
         self._note = note
         self._wanted = _version_of(gitlab_version)
         self._of_callers: deque[GitLabVersion] = deque(maxlen=_CALLER_VERSIONS)
@@ -54,7 +58,7 @@ class DocsSearch:
 
     def _search(self, question: str, wanted: GitLabVersion | None, limit: int) -> SearchResult:
         """Runs in a thread."""
-        result = search_docs(self._store, question, wanted_version=wanted, limit=limit)
+        result = search_docs(self.store, question, wanted_version=wanted, limit=limit)
         self._note(question, result)
         return result
 
@@ -65,7 +69,7 @@ class DocsSearch:
     def close(self) -> None:
         """Take no more questions; those under way end within their time."""
         self._threads.shutdown()
-        self._store.close()
+        self.store.close()
 
 
 def _version_of(text: str) -> GitLabVersion | None:

@@ -28,6 +28,7 @@ from gateway.configuration_sources import (
     ConfigurationUnreadable,
     DatabaseConfiguration,
 )
+from gateway.docs_indexes import note_installed, record_look
 from gateway.docs_questions import (
     CHECK_EVERY_S,
     WRITE_EVERY_S,
@@ -56,7 +57,7 @@ from gateway.trusted_keys import (
     issuer_sources,
     load_own_keys,
 )
-from gateway.upkeep import Step, database_step, keep_running
+from gateway.upkeep import Step, database_step, in_thread_with_database, keep_running
 from gateway.usage.buffer import UsageBuffer
 from gateway.usage.writer import UsageWriter
 from prompts.loader import shipped_prompts
@@ -261,9 +262,13 @@ class Runtime:
         runtime._tasks.append(asyncio.create_task(keep_running("metrics", sampler.sample)))
         if options.docs_registry:
             runtime.docs_upkeep = DocsUpkeep(
-                options.docs_registry, docs_store, runtime.docs.wanted_versions, policy
+                options.docs_registry,
+                docs_store,
+                runtime.docs.wanted_versions,
+                policy,
+                *([] if place else [in_thread_with_database(record_look)]),
             )
-            reconciling = keep_running("documentation", runtime.docs_upkeep.round)
+            reconciling = keep_running("documentation", runtime.docs_upkeep.follow)
             runtime._tasks.append(asyncio.create_task(reconciling))
         if place is None:
             runtime._record_usage()
@@ -272,6 +277,7 @@ class Runtime:
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
         thread = runtime._questions_thread
         stored_upkeep = (
+            ("indexes", database_step(thread, partial(note_installed, docs_store), CHECK_EVERY_S)),
             (
                 "golden questions",
                 database_step(thread, partial(check_changed, docs_store), CHECK_EVERY_S),

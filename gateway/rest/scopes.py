@@ -12,3 +12,4 @@ class Scope(StrEnum):
     READ_USAGE = "read_usage"
     READ_SERVING_CONFIG = "read_serving_config"
     ISSUE_USER_TOKENS = "issue_user_tokens"
+    SEARCH_DOCUMENTATION = "documentation_search"

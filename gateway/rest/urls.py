@@ -7,6 +7,7 @@ from django.urls import path, re_path
 from gateway.rest.answering import Explain, Prompts
 from gateway.rest.deployments import Deployments
 from gateway.rest.direct_access import DirectAccess
+from gateway.rest.documentation import DocsIndexes, DocsSearches
 from gateway.rest.features import Features, FeatureSettings
 from gateway.rest.history import Audit, Revisions
 from gateway.rest.probes import DeploymentProbes, ProbeRuns
@@ -48,6 +49,10 @@ urlpatterns = [
     path("request-logs/<int:pk>/", RequestLogs.as_view(_SHOW)),
     path("serving-config/", ServingConfiguration.as_view(_SHOW)),
     path("direct_access/", DirectAccess.as_view({"post": "create"})),
+    path("docs-indexes/", DocsIndexes.as_view(_SHOW)),
+    path("docs-indexes/check/", DocsIndexes.as_view({"post": "check"})),
+    path("docs-indexes/<str:version>/rollback/", DocsIndexes.as_view({"post": "roll_back"})),
+    path("docs-search/", DocsSearches.as_view(_SHOW)),
     path("schema/", Schema.as_view({"get": "get"})),
     re_path("", NoSuchPath.as_view(dict.fromkeys(_METHODS, "answer"))),
 ]

@@ -19,7 +19,7 @@ from docsearch.signing import load_signing_key
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.docs_registry import docs_registry_from_settings, open_registry
-from gateway.docs_upkeep import DocsUpkeep
+from gateway.docs_upkeep import DocsUpkeep, Look
 from selfhosted_models.endpoints import UrlPolicy
 from tests.fakes.package_registry import Fault, PackageRegistryServer
 
@@ -357,3 +357,22 @@ async def test_a_worker_that_is_stopped_lets_go_of_a_download(
     await round_
     assert await asyncio.to_thread(registry.is_let_go.wait, 10)
     assert answering(store) == []
+
+
+async def test_a_worker_looks_at_once_when_asked_and_reports_how_it_goes(
+    registry: PackageRegistryServer, store: IndexStore, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(publish, tmp_path, "one")
+    place = docs_registry_from_settings()
+    assert place
+    looks: list[Look] = []
+    keeper = DocsUpkeep(place, store, lambda: [VERSION], UrlPolicy(), looks.append)
+    await asyncio.to_thread(keeper.look_now)
+
+    assert await keeper.follow() == 0
+
+    await keeper.aclose()
+    (first, *_, fetched, last) = looks
+    assert [look.state for look in (first, fetched, last)] == ["looking", "fetching", "current"]
+    assert fetched.received_bytes == fetched.total_bytes > 0
+    assert last.gitlab_version == "17.4.0"

@@ -1,8 +1,7 @@
 """Duo Chat's documentation loop, with the index coming from a package registry.
 
 The model asks for the documentation tool, the caller searches as GitLab does, and the model is
-given the passages to answer from: by a script first, which shows what it is given, and then by a
-real small LLM.
+given the passages to answer from.
 """
 
 import io
@@ -74,17 +73,13 @@ def ask_agent(
     body: dict[str, Any] = {"messages": [{"role": "user", "content": QUESTION}]}
     if steps:
         body["options"] = {"agent_scratchpad": {"agent_type": "react", "steps": [*steps]}}
-    answer = httpx.post(f"{running.url}/v2/chat/agent", json=body, headers=headers, timeout=100)
+    answer = httpx.post(f"{running.url}/v2/chat/agent", json=body, headers=headers, timeout=30)
     assert answer.status_code == 200, answer.text
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def text_of(events: list[dict[str, Any]]) -> str:
-    return "".join(event["data"].get("text", "") for event in events)
-
-
 def test_chat_answers_from_the_documentation_a_node_fetched(
-    fetching_gateway: Gateway, model_server: ModelServer, small_llm_url: str
+    fetching_gateway: Gateway, model_server: ModelServer
 ) -> None:
     token = fetching_gateway.manage(
         "issue_token", "--user", USER, "--scopes", "duo_chat,documentation_search"
@@ -94,21 +89,14 @@ def test_chat_answers_from_the_documentation_a_node_fetched(
         "X-Gitlab-Authentication-Type": "oidc",
         "X-Gitlab-Global-User-Id": USER,
     }
-    chat = {"family": "general", "serving_format": "openai_chat"}
-    scripted = {
-        **chat,
-        "name": "scripted",
+    deployment = {
+        "name": "chat",
+        "family": "general",
+        "serving_format": "openai_chat",
         "endpoints": [model_server.endpoint],
         "model_identifier": "scripted",
     }
-    small_llm = {
-        **chat,
-        "name": "small-llm",
-        "endpoints": [small_llm_url],
-        "model_identifier": "smollm2-135m-instruct",
-        "context_tokens": 1024,
-    }
-    fetching_gateway.apply([scripted, small_llm], {"duo_chat": ["scripted"]})
+    fetching_gateway.apply([deployment], {"duo_chat": ["chat"]})
     asks = "Look it up.\nAction: gitlab_documentation\nAction Input: create issue board\n"
     model_server.answer_with(Script(chunks=(asks,)))
     (event,) = ask_agent(fetching_gateway, headers)
@@ -120,12 +108,5 @@ def test_chat_answers_from_the_documentation_a_node_fetched(
     model_server.answer_with(Script(chunks=("Found.\nFinal Answer: Select New board.",)))
     taken = {**event["data"], "observation": passage["content"]}
     answered = ask_agent(fetching_gateway, headers, taken)
-    assert text_of(answered) == "Select New board."
+    assert "".join(part["data"]["text"] for part in answered) == "Select New board."
     assert "## Create a board" in json.dumps(model_server.exchanges[-1].json)
-
-    fetching_gateway.apply([], {"duo_chat": ["small-llm"]})
-    answered = ask_agent(fetching_gateway, headers, taken)
-    print(answered)
-    assert {part["type"] for part in answered} == {"final_answer_delta"}
-    assert "board" in text_of(answered).lower()
-    assert len(model_server.exchanges) == 2

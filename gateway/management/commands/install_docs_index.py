@@ -11,8 +11,12 @@ from docsearch.installing import Installation, install_file, install_published
 from docsearch.progress import progress_bar
 from docsearch.store import IndexStore, choose_version
 from docsearch.versions import GitLabVersion
-from gateway.docs_registry import docs_registry_from_settings, open_registry, trusted_docs_keys
-from gateway.management.commands.publish_docs_index import NO_REGISTRY
+from gateway.docs_registry import (
+    NO_REGISTRY,
+    docs_registry_from_settings,
+    open_registry,
+    trusted_docs_keys,
+)
 from selfhosted_models.errors import EndpointRefused
 
 

@@ -8,13 +8,8 @@ from docsearch.errors import DocsIndexError, KeyInvalid
 from docsearch.installing import read_signed
 from docsearch.signing import load_signing_key, public_text
 from docsearch.verifying import verify_index
-from gateway.docs_registry import docs_registry_from_settings, open_registry
+from gateway.docs_registry import NO_REGISTRY, docs_registry_from_settings, open_registry
 from selfhosted_models.errors import EndpointRefused
-
-NO_REGISTRY = (
-    "No package registry is named. Set DOCS_REGISTRY_URL to a project's packages URL, as in "
-    "https://gitlab.example.com/api/v4/projects/42/packages, and DOCS_REGISTRY_TOKEN."
-)
 
 
 class Command(BaseCommand):

@@ -21,12 +21,14 @@ VALUES = {
     "<str:feature>": "duo_chat",
     "<int:number>": "1",
     "<int:pk>": "1",
+    "<str:version>": "17.4.0",
 }
 ROLES: dict[str, tuple[Scope, ...]] = {
     "viewer": (Scope.READ_CONFIGURATION, Scope.READ_USAGE),
     "editor": (Scope.READ_CONFIGURATION, Scope.WRITE_CONFIGURATION, Scope.READ_USAGE),
     "security officer": (Scope.READ_CONFIGURATION, Scope.READ_AUDIT, Scope.READ_USAGE),
     "gateway node": (Scope.READ_SERVING_CONFIG,),
+    "searcher": (Scope.SEARCH_DOCUMENTATION,),
     "rails": (Scope.ISSUE_USER_TOKENS,),
     "nobody": (),
 }
