@@ -126,6 +126,7 @@ docs-eval: setup ## score the documentation search with the reference questions
 .PHONY: lock
 lock: setup ## compile the requirement files from their .in files
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements.in -o requirements.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements-opensearch.in -o requirements-opensearch.txt
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements-dev.in -o requirements-dev.txt
 
 .PHONY: clean

@@ -114,6 +114,12 @@ class ServerUnreachable(DocsIndexError):
     retryable = True
 
 
+class SearchEngineRefused(DocsIndexError):
+    """The search engine answered, and not with what was asked for."""
+
+    code = "docs_search_engine_refused"
+
+
 class GoldenQuestionsInvalid(DocsIndexError):
     """A file of golden questions is not what it should be."""
 

@@ -34,6 +34,7 @@ _BETTER_MATCH = 0.2
 _PASSAGE_CHARS = 2000
 #: A longer section is cut: small models have little room, and the answer is rarely at its end.
 MAX_PASSAGE_TOKENS = 1000
+_WHOLE_INDEX_WITHIN_S = 600.0
 #: A page of Markdown is never larger (`docsearch.source`); an index may claim otherwise.
 _MAX_PAGE_BYTES = 8 * 1024 * 1024
 
@@ -109,9 +110,23 @@ def search_index(
             query = _parse(connection, index, text)
             ranking = rank(connection, index.layout, query, max(1, min(limit, MAX_LIMIT)))
             found = _passages(connection, index.facts, ranking.hits)
-            passages = tuple(_within(token_budget, found))
+            passages = tuple(within(token_budget, found))
     except SearchStopped as error:
         return SearchResult(Outcome.STOPPED, str(error), searched_version=version)
+    return replace(outcome_of(version, query, passages, ranking.unknown), match=ranking.match)
+
+
+def outcome_of(
+    version: GitLabVersion, query: Query, passages: tuple[Passage, ...], unknown: Iterable[str]
+) -> SearchResult:
+    """Return the answer to a question: its passages, or why there are none.
+
+    Args:
+        version: Of the documentation that was searched.
+        query: What was asked.
+        passages: What was found.
+        unknown: What was asked for and stands nowhere.
+    """
     if not query.notions:
         return SearchResult(
             Outcome.NOTHING_FOUND,
@@ -126,18 +141,11 @@ def search_index(
         )
     outcome, reason = Outcome.FOUND, ""
     said_otherwise = everyday_vocabulary().meanings
-    unknown = [word for word in ranking.unknown if (stem(word),) not in said_otherwise]
-    if unknown:
+    if named := ", ".join(word for word in unknown if (stem(word),) not in said_otherwise):
         outcome = Outcome.NOT_DOCUMENTED
-        named = ", ".join(unknown)
         reason = f"GitLab {version}'s documentation has nothing of: {named}. These are nearest."
     return SearchResult(
-        outcome,
-        reason,
-        passages,
-        searched_version=version,
-        match=ranking.match,
-        shown_query=query.shown,
+        outcome, reason, passages, searched_version=version, shown_query=query.shown
     )
 
 
@@ -151,7 +159,7 @@ def _parse(connection: sqlite3.Connection, index: DocsIndex, text: str) -> Query
     return parse_query(text, vocabulary=vocabulary, repair=repair)
 
 
-def _within(token_budget: int, passages: Iterator[Passage]) -> Iterator[Passage]:
+def within(token_budget: int, passages: Iterator[Passage]) -> Iterator[Passage]:
     """Yield what fits; of the first, at least its beginning."""
     left = token_budget
     for at, passage in enumerate(passages):
@@ -196,6 +204,23 @@ def _passages(
             token_count=count_tokens(content),
         )
         yield _cut(passage, MAX_PASSAGE_TOKENS)
+
+
+def every_section(index: DocsIndex) -> Iterator[tuple[Passage, str]]:
+    """Yield every section as the passage a search would tell, and its own text.
+
+    Raises:
+        IndexUnusable: The index is damaged.
+    """
+    with index.reading(within_s=_WHOLE_INDEX_WITHIN_S) as connection:
+        rows = connection.execute(
+            "SELECT sections.id, page_id, begins, ends, content FROM sections"
+            " JOIN pages ON pages.id = page_id ORDER BY sections.id"
+        )
+        for section_id, page_id, begins, ends, packed in rows.fetchall():
+            hit = Hit(page_id, section_id, 0.0)
+            for passage in _passages(connection, index.facts, [hit]):
+                yield passage, _unpack(packed)[begins:ends]
 
 
 def _unpack(packed: bytes) -> str:

@@ -90,7 +90,7 @@ class IndexStore:
         installed = self.installed()
         choice = choose_version(wanted, installed)
         if choice is None:
-            raise IndexMissing(_missing(wanted, installed))
+            raise IndexMissing(missing_version(wanted, installed))
         file = self.path_of(choice.version)
         try:
             status = file.stat()
@@ -260,7 +260,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _missing(wanted: GitLabVersion | None, installed: list[GitLabVersion]) -> str:
+def missing_version(wanted: GitLabVersion | None, installed: list[GitLabVersion]) -> str:
+    """Return why no index answers for a version."""
     if not installed:
         return "No documentation index is installed."
     versions = ", ".join(map(str, installed))

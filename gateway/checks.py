@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from docsearch import signing
 from docsearch.errors import KeyInvalid, VersionInvalid
 from docsearch.versions import GitLabVersion
+from gateway.docs_engine import ClientMissing, docs_engine_from_settings
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
@@ -39,7 +40,7 @@ def _problem(attempt: Callable[[], object]) -> str | None:
     """Return what `attempt` has to complain about."""
     try:
         attempt()
-    except (ValueError, EndpointRefused, KeyInvalid, VersionInvalid) as error:
+    except (ValueError, EndpointRefused, KeyInvalid, VersionInvalid, ClientMissing) as error:
         return str(error)
     return None
 
@@ -284,6 +285,13 @@ def _check_docs_registry() -> Iterator[CheckMessage]:
             hint="Write a project's packages URL, with the project's number, as in "
             "https://gitlab.example.com/api/v4/projects/42/packages.",
             id="gateway.E016",
+        )
+    if problem := _problem(docs_engine_from_settings):
+        yield Error(
+            f"DOCS_SEARCH_URL: {problem}",
+            hint="Write the URL of an OpenSearch or Elasticsearch, as in https://search:9200, and "
+            "install what docs/documentation-search.md says.",
+            id="gateway.E019",
         )
     for read in (
         lambda: signing.load_signing_key(settings.DOCS_SIGNING_KEY),

@@ -4,20 +4,20 @@ Both are rows of the database, so both are written beside the requests and never
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
-from docsearch.errors import SearchStopped
+from docsearch.backend import SearchBackend
+from docsearch.errors import DocsIndexError, SearchStopped
 from docsearch.golden import GoldenEntry, check_golden_questions
 from docsearch.models import GoldenCheck, GoldenQuestion, UnansweredQuestion
 from docsearch.redaction import redact
 from docsearch.results import Outcome, SearchResult
-from docsearch.search import search_docs
-from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 
 log = structlog.get_logger(__name__)
@@ -74,52 +74,52 @@ class UnansweredLog:
             raise
 
 
-def check_installed(store: IndexStore, entries: tuple[GoldenEntry, ...]) -> list[GoldenCheck]:
-    """Ask every installed index the golden questions; reads no database.
+def check_now(backend: SearchBackend, entries: Sequence[GoldenEntry]) -> list[GoldenCheck]:
+    """Ask whatever is searched the golden questions; reads no database.
 
     Raises:
-        SearchStopped: The search is busy.
+        DocsIndexError: The search is busy, or cannot be done.
     """
-    return [_check(store, version, entries) for version in store.installed()]
+    return [
+        _check(backend, version, digest, entries) for version, digest in backend.digests().items()
+    ]
 
 
-def check_changed(store: IndexStore) -> list[GoldenCheck]:
+def check_changed(backend: SearchBackend) -> list[GoldenCheck]:
     """Ask each index that was not yet asked these golden questions; returns the new checks.
 
-    Who installed the index, and how, makes no difference, nor which node looks.
+    Who installed the index, and how, makes no difference, nor which node looks. What cannot be
+    asked now is asked at the next look.
     """
     entries = GoldenQuestion.objects.entries()
+    made: list[GoldenCheck] = []
     if not entries:
-        return []
-    made = []
-    for version in store.installed():
-        if GoldenCheck.objects.of(store.digest_of(version), entries).exists():
-            continue
-        try:
-            check = _check(store, version, entries)
-        except SearchStopped:
-            continue  # requests go first; the next look is soon
-        GoldenCheck.objects.record(check)
-        tell = log.info if check.is_passed else log.warning
-        tell(
-            "golden_questions.checked",
-            version=check.gitlab_version,
-            passed=check.passed,
-            total=check.total,
-        )
-        made.append(check)
+        return made
+    with suppress(DocsIndexError):
+        for version, digest in backend.digests().items():
+            if GoldenCheck.objects.of(digest, entries).exists():
+                continue
+            check = _check(backend, version, digest, entries)
+            GoldenCheck.objects.record(check)
+            tell = log.info if check.is_passed else log.warning
+            tell(
+                "golden_questions.checked",
+                version=check.gitlab_version,
+                passed=check.passed,
+                total=check.total,
+            )
+            made.append(check)
     return made
 
 
 def _check(
-    store: IndexStore, version: GitLabVersion, entries: tuple[GoldenEntry, ...]
+    backend: SearchBackend, version: GitLabVersion, digest: str, entries: Sequence[GoldenEntry]
 ) -> GoldenCheck:
     def search(question: str, limit: int) -> SearchResult:
-        result = search_docs(store, question, wanted_version=version, limit=limit)
-        if result.outcome is Outcome.STOPPED:
+        result = backend.search(question, wanted_version=version, limit=limit)
+        if result.outcome in {Outcome.STOPPED, Outcome.NO_INDEX}:
             raise SearchStopped(result.reason)
         return result
 
-    digest = store.digest_of(version)
     failures = check_golden_questions(entries, search)
     return GoldenCheck.of(str(version), digest, entries, failures)

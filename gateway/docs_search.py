@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
+from docsearch.backend import SearchBackend
 from docsearch.errors import VersionInvalid
 from docsearch.results import SearchResult
-from docsearch.search import search_docs
-from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 
 _THREADS = 2
@@ -23,26 +22,26 @@ def _unnoted(_question: str, _result: SearchResult) -> None:
 
 
 class DocsSearch:
-    """Searches the installed documentation for one worker.
+    """Searches the documentation for one worker.
 
     Attributes:
-        store: The installed indexes.
+        backend: Answers the questions.
     """
 
     def __init__(
         self,
-        store: IndexStore,
+        backend: SearchBackend,
         gitlab_version: str = "",
         note: Callable[[str, SearchResult], None] = _unnoted,
     ) -> None:
-        """Search `store`.
+        """Search `backend`.
 
         Args:
-            store: The installed indexes.
+            backend: Answers the questions.
             gitlab_version: Wanted whatever callers say of themselves.
             note: Told each question with its answer, in a thread.
         """
-        self.store = store
+        self.backend = backend
         self._note = note
         self._wanted = _version_of(gitlab_version)
         self._of_callers: deque[GitLabVersion] = deque(maxlen=_CALLER_VERSIONS)
@@ -58,7 +57,7 @@ class DocsSearch:
 
     def _search(self, question: str, wanted: GitLabVersion | None, limit: int) -> SearchResult:
         """Runs in a thread."""
-        result = search_docs(self.store, question, wanted_version=wanted, limit=limit)
+        result = self.backend.search(question, wanted_version=wanted, limit=limit)
         self._note(question, result)
         return result
 
@@ -69,7 +68,7 @@ class DocsSearch:
     def close(self) -> None:
         """Take no more questions; those under way end within their time."""
         self._threads.shutdown()
-        self.store.close()
+        self.backend.close()
 
 
 def _version_of(text: str) -> GitLabVersion | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 from django.conf import settings
 
+from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
 from gateway import keyfiles
 from gateway.change_hints import listen_for_changes
@@ -28,6 +29,7 @@ from gateway.configuration_sources import (
     ConfigurationUnreadable,
     DatabaseConfiguration,
 )
+from gateway.docs_engine import DocsEnginePlace, EngineAccess, docs_engine_from_settings
 from gateway.docs_indexes import note_installed, record_look
 from gateway.docs_questions import (
     CHECK_EVERY_S,
@@ -92,6 +94,7 @@ class RuntimeSettings:
     drain_s: float = 25.0
     gitlab_version: str = ""
     docs_registry: DocsRegistryPlace | None = None
+    docs_engine: DocsEnginePlace | None = None
     docs_unanswered_questions: int = 0
     configuration_place: ConfigurationPlace | None = None
     probe_silent_s: float = 30.0
@@ -115,6 +118,7 @@ def runtime_settings() -> RuntimeSettings:
         drain_s=settings.DRAIN_S,
         gitlab_version=settings.GITLAB_VERSION,
         docs_registry=docs_registry_from_settings(),
+        docs_engine=docs_engine_from_settings(),
         docs_unanswered_questions=settings.DOCS_UNANSWERED_QUESTIONS,
         configuration_place=configuration_place_from_settings(),
         probe_silent_s=settings.PROBE_SILENT_S,
@@ -184,6 +188,7 @@ class Runtime:
     now: Callable[[], float] = time.time
     leases: SlotLeases | None = None
     docs_upkeep: DocsUpkeep | None = None
+    docs_engine: EngineAccess | None = None
     usage: UsageBuffer | None = None
     is_draining: bool = False
     _usage_writer: UsageWriter | None = None
@@ -221,6 +226,8 @@ class Runtime:
         prompts = shipped_prompts().registry
         trust = restored_trust(options, policy)
         docs_store = IndexStore.below(options.data_dir)
+        engine = EngineAccess(options.docs_engine, policy) if options.docs_engine else None
+        backend = engine.backend if engine else LocalBackend(docs_store)
         unanswered = UnansweredLog(options.docs_unanswered_questions)
         fleet = Fleet(
             OutboundDoor(policy),
@@ -234,11 +241,12 @@ class Runtime:
             fleet=fleet,
             quotas=Quotas(options.limits, time.monotonic),
             docs=DocsSearch(
-                docs_store,
+                backend,
                 options.gitlab_version,
                 *([unanswered.note] if options.docs_unanswered_questions and not place else []),
             ),
             trust=trust,
+            docs_engine=engine,
         )
         runtime.source = configuration_source(options, runtime._configuration_thread)
         await runtime.take_kept_configuration()
@@ -280,7 +288,7 @@ class Runtime:
             ("indexes", database_step(thread, partial(note_installed, docs_store), CHECK_EVERY_S)),
             (
                 "golden questions",
-                database_step(thread, partial(check_changed, docs_store), CHECK_EVERY_S),
+                database_step(thread, partial(check_changed, backend), CHECK_EVERY_S),
             ),
             ("unanswered questions", database_step(thread, unanswered.write, WRITE_EVERY_S)),
         )
@@ -315,6 +323,8 @@ class Runtime:
             await self.leases.aclose()
         if self.docs_upkeep is not None:
             await self.docs_upkeep.aclose()
+        if self.docs_engine is not None:
+            await self.docs_engine.aclose()
         await self.fleet.door.aclose()
         await self.trust.door.aclose()
         self._questions_thread.shutdown(wait=False)

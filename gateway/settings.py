@@ -87,6 +87,9 @@ DOCS_SIGNING_KEY = env.str("DOCS_SIGNING_KEY", default="") or keyfiles.read_or_c
 )
 #: Empty: what DOCS_SIGNING_KEY signs.
 DOCS_TRUSTED_KEYS: list[str] = env.list("DOCS_TRUSTED_KEYS", default=[])
+#: A search engine of the customer's, in place of the indexes on this node.
+DOCS_SEARCH_URL = env.str("DOCS_SEARCH_URL", default="")
+DOCS_SEARCH_TOKEN = env.str("DOCS_SEARCH_TOKEN", default="")
 #: Questions kept, redacted, that the documentation did not answer; 0: none is.
 DOCS_UNANSWERED_QUESTIONS = as_count(env.str("DOCS_UNANSWERED_QUESTIONS", default="0"))
 

@@ -10,6 +10,7 @@ from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from docsearch.backend import LocalBackend, SearchBackend
 from docsearch.errors import (
     IndexMissing,
     InstallationUnderWay,
@@ -19,7 +20,7 @@ from docsearch.errors import (
 from docsearch.models import RegistryLook
 from docsearch.query import MAX_QUERY_CHARS
 from docsearch.results import Outcome, Passage
-from docsearch.search import DEFAULT_LIMIT, MAX_LIMIT, search_docs
+from docsearch.search import DEFAULT_LIMIT, MAX_LIMIT
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.audit import record
@@ -138,7 +139,7 @@ class DocsIndexes(RestView):
     def roll_back(self, request: Request, version: str) -> Response:
         try:
             wanted = GitLabVersion.parse(version)
-            roll_back(_store(request), wanted)
+            roll_back(_store(), wanted)
         except (VersionInvalid, IndexMissing) as error:
             raise NotFound(str(error)) from error
         except (PreviousMissing, InstallationUnderWay) as error:
@@ -149,7 +150,7 @@ class DocsIndexes(RestView):
     def _state(self) -> Any:
         state = {
             "has_registry": bool(settings.DOCS_REGISTRY_URL),
-            "indexes": installed_indexes(_store(self.request)),
+            "indexes": installed_indexes(_store()),
             "looks": recent_looks(),
             "history": history(),
         }
@@ -235,8 +236,7 @@ class DocsSearches(RestView):
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         version = asked.get("gitlab_version") or settings.GITLAB_VERSION
-        result = search_docs(
-            _store(request),
+        result = _backend(request).search(
             asked["q"],
             wanted_version=GitLabVersion.parse(version) if version else None,
             limit=asked["limit"],
@@ -249,7 +249,11 @@ def _runtime(request: Request) -> Runtime | None:
     return runtime
 
 
-def _store(request: Request) -> IndexStore:
+def _backend(request: Request) -> SearchBackend:
     """Return the worker's own, whose indexes are open, where there is a worker."""
     runtime = _runtime(request)
-    return runtime.docs.store if runtime else IndexStore.below(settings.DATA_DIR)
+    return runtime.docs.backend if runtime else LocalBackend(_store())
+
+
+def _store() -> IndexStore:
+    return IndexStore.below(settings.DATA_DIR)

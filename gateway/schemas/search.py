@@ -39,7 +39,7 @@ class SearchResults(AnswerModel):
 class SearchAnswerMetadata(AnswerModel):
     """What `docsearch.results.SearchResult` says; `degraded`: the search could not be done."""
 
-    provider: Literal["sqlite"]
+    provider: Literal["sqlite", "opensearch"]
     timestamp: int
     degraded: bool
     outcome: Outcome

@@ -35,7 +35,7 @@ async def search_docs(request: GatewayRequest, payload: Body[SearchRequest]) -> 
         {
             "response": {"results": [_wire_passage(passage) for passage in result.passages]},
             "metadata": {
-                "provider": "sqlite",
+                "provider": request.runtime.docs.backend.provider,
                 "timestamp": int(request.runtime.now()),
                 "degraded": result.outcome in _DEGRADED,
                 "outcome": result.outcome,

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from docsearch.errors import GoldenQuestionsInvalid, SearchStopped
+from docsearch.errors import DocsIndexError, GoldenQuestionsInvalid
 from docsearch.golden import MAX_FILE_BYTES, parse_golden_questions
 from docsearch.models import GoldenCheck, GoldenQuestion
-from docsearch.store import IndexStore
-from gateway.docs_questions import check_installed
+from gateway.docs_engine import open_backend
+from gateway.docs_questions import check_now
 
 _STDIN = "-"
 
@@ -69,11 +68,14 @@ class Command(BaseCommand):
                 returncode=2,
             )
         try:
-            checks = check_installed(IndexStore.below(settings.DATA_DIR), entries)
-        except SearchStopped as error:
+            with open_backend() as backend:
+                checks = check_now(backend, entries)
+        except DocsIndexError as error:
             raise CommandError(str(error)) from error
         if not checks:
-            raise CommandError("No documentation index is installed on this node.")
+            raise CommandError(
+                "No documentation index is installed on this node, or in the search engine."
+            )
         for check in checks:
             GoldenCheck.objects.record(check)
         self._tell(checks, as_json=as_json)

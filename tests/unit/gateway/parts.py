@@ -12,6 +12,7 @@ import httpx
 import orjson
 from cryptography.fernet import Fernet
 
+from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
 from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
@@ -227,7 +228,7 @@ def runtime(
         snapshot=snapshot() if serves is None else serves,
         fleet=Fleet(door(model_server), limits),
         quotas=Quotas(limits, time.monotonic),
-        docs=DocsSearch(IndexStore(NOWHERE)),
+        docs=DocsSearch(LocalBackend(IndexStore(NOWHERE))),
         trust=Trust(
             verifier=verifier_with(keys, own_keys=own_keys),
             issuer_keys=keys,

@@ -59,6 +59,8 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E017", "HSTS_S", -1),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", "ai_commit_reader_for_chat"),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", '["a"]'),
+    ("gateway.E019", "DOCS_SEARCH_URL", "search:9200"),
+    ("gateway.E019", "DOCS_SEARCH_URL", "https://user:SENTINEL@search"),
     ("gateway.E018", "GITLAB_VERSION", "latest"),
     ("gateway.E014", "DOCS_UNANSWERED_QUESTIONS", -1),
     ("gateway.E016", "DOCS_REGISTRY_URL", "gitlab.example.com/api/v4/projects/42/packages"),

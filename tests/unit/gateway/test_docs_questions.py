@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from docsearch.backend import LocalBackend
 from docsearch.golden import GoldenEntry
 from docsearch.models import GoldenCheck, GoldenQuestion, UnansweredQuestion
 from docsearch.results import Outcome, SearchResult
@@ -59,7 +60,7 @@ def test_only_what_was_not_answered_is_kept_and_redacted(store: IndexStore) -> N
 
 async def test_each_answer_is_told_to_who_wants_to_note_it(store: IndexStore) -> None:
     noted: list[tuple[str, SearchResult]] = []
-    docs = DocsSearch(store, note=lambda *told: noted.append(told))
+    docs = DocsSearch(LocalBackend(store), note=lambda *told: noted.append(told))
 
     answer = await docs.search("frobnicate", caller_version="17.4.0", limit=4)
     docs.close()
@@ -114,13 +115,13 @@ def test_each_index_is_checked_once_until_it_or_the_questions_change(
 ) -> None:
     golden(GoldenEntry("issue boards", "boards.md"))
 
-    (first,) = check_changed(store)
-    assert check_changed(store) == []
+    (first,) = check_changed(LocalBackend(store))
+    assert check_changed(LocalBackend(store)) == []
     install(store, tmp_path, cards=BOARDS)
     with structlog.testing.capture_logs() as logged:
-        (changed,) = check_changed(store)
+        (changed,) = check_changed(LocalBackend(store))
     golden(GoldenEntry("issue boards", "cards.md"))
-    (corrected,) = check_changed(store)
+    (corrected,) = check_changed(LocalBackend(store))
 
     assert first.is_passed
     assert not changed.is_passed
@@ -136,13 +137,13 @@ def test_an_index_that_was_rolled_back_has_its_check_already(
     store: IndexStore, tmp_path: Path
 ) -> None:
     golden(GoldenEntry("issue boards", "boards.md"))
-    check_changed(store)
+    check_changed(LocalBackend(store))
     install(store, tmp_path, cards=BOARDS)
-    check_changed(store)
+    check_changed(LocalBackend(store))
 
     store.rollback(VERSION)
 
-    assert check_changed(store) == []
+    assert check_changed(LocalBackend(store)) == []
     assert (
         GoldenCheck.objects.of(store.digest_of(VERSION), GoldenQuestion.objects.entries())
         .get()
@@ -151,7 +152,7 @@ def test_an_index_that_was_rolled_back_has_its_check_already(
 
 
 def test_without_golden_questions_nothing_is_checked(store: IndexStore) -> None:
-    assert check_changed(store) == []
+    assert check_changed(LocalBackend(store)) == []
 
 
 def test_a_row_of_a_form_keeps_to_the_rules_of_a_file() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from docsearch.backend import LocalBackend
 from docsearch.golden import GoldenEntry
 from docsearch.models import GoldenQuestion, InstalledIndex, RegistryLook
 from docsearch.store import IndexStore
@@ -95,7 +96,7 @@ def test_indexes_are_shown_with_signature_history_and_golden_questions(
     note_installed(store)
     install(store, tmp_path, cards=BOARDS)
     GoldenQuestion.objects.replace_all([GoldenEntry("create a board", "boards.md")])
-    check_changed(store)
+    check_changed(LocalBackend(store))
     for _ in range(2):
         note_installed(store)
 

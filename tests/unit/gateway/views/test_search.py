@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
 from gateway.docs_search import DocsSearch
 from gateway.handler import GatewayHandler
@@ -40,7 +41,7 @@ async def search(docs: DocsSearch, query: str, *, version: str = "17.4.1-ee") ->
 
 
 async def test_a_passage_has_the_form_gitlab_reads(store: IndexStore) -> None:
-    answer = await search(DocsSearch(store), "craete a board")
+    answer = await search(DocsSearch(LocalBackend(store)), "craete a board")
 
     (result,) = answer["response"]["results"]
     assert result["id"] == "/boards.md"
@@ -58,7 +59,7 @@ async def test_a_passage_has_the_form_gitlab_reads(store: IndexStore) -> None:
 
 
 async def test_an_older_caller_is_not_answered_from_newer_documentation(store: IndexStore) -> None:
-    answer = await search(DocsSearch(store), "board", version="16.0.0")
+    answer = await search(DocsSearch(LocalBackend(store)), "board", version="16.0.0")
 
     assert answer["response"]["results"] == []
     assert answer["metadata"]["degraded"] is True
@@ -66,7 +67,7 @@ async def test_an_older_caller_is_not_answered_from_newer_documentation(store: I
 
 
 async def test_the_version_of_the_settings_wins_over_the_callers(store: IndexStore) -> None:
-    answer = await search(DocsSearch(store, "17.4.0"), "board", version="16.0.0")
+    answer = await search(DocsSearch(LocalBackend(store), "17.4.0"), "board", version="16.0.0")
 
     assert answer["response"]["results"]
 
@@ -74,6 +75,6 @@ async def test_the_version_of_the_settings_wins_over_the_callers(store: IndexSto
 async def test_a_caller_of_unreadable_version_is_answered_from_the_newest(
     store: IndexStore,
 ) -> None:
-    answer = await search(DocsSearch(store), "board", version="unknown")
+    answer = await search(DocsSearch(LocalBackend(store)), "board", version="unknown")
 
     assert answer["response"]["results"]

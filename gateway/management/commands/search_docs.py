@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from docsearch.errors import VersionInvalid
 from docsearch.results import Outcome, SearchResult
-from docsearch.search import MAX_LIMIT, MAX_PASSAGE_TOKENS, search_docs
-from docsearch.store import IndexStore
+from docsearch.search import MAX_LIMIT, MAX_PASSAGE_TOKENS
 from docsearch.versions import GitLabVersion
+from gateway.docs_engine import open_backend
 
 _DEFAULT_LIMIT = 5
 
@@ -44,17 +44,17 @@ class Command(BaseCommand):
     ) -> None:
         if (query is None) != stdio:
             raise CommandError("Give a QUERY or --stdio, not both.", returncode=2)
-        self.store = IndexStore.below(settings.DATA_DIR)
         wanted = gitlab_version or settings.GITLAB_VERSION
-        if stdio:
-            for line in sys.stdin:
-                self.stdout.write(json.dumps(self._answer_line(line, wanted)))
-                self.stdout.flush()
-            return
-        try:
-            result = self._search(query or "", wanted, limit)
-        except VersionInvalid as error:
-            raise CommandError(str(error), returncode=2) from error
+        with open_backend() as self.backend:
+            if stdio:
+                for line in sys.stdin:
+                    self.stdout.write(json.dumps(self._answer_line(line, wanted)))
+                    self.stdout.flush()
+                return
+            try:
+                result = self._search(query or "", wanted, limit)
+            except VersionInvalid as error:
+                raise CommandError(str(error), returncode=2) from error
         self.stdout.write(json.dumps(as_document(result)) if as_json else as_text(result))
         if result.outcome is Outcome.NO_INDEX:
             raise CommandError(
@@ -62,8 +62,7 @@ class Command(BaseCommand):
             )
 
     def _search(self, query: str, version: str, limit: int) -> SearchResult:
-        return search_docs(
-            self.store,
+        return self.backend.search(
             query,
             wanted_version=GitLabVersion.parse(version) if version else None,
             limit=limit,

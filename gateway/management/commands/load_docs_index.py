@@ -1,0 +1,49 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from docsearch.errors import DocsIndexError, VersionInvalid
+from docsearch.store import IndexStore
+from docsearch.versions import GitLabVersion
+from gateway.docs_engine import ClientMissing, docs_engine_from_settings, open_engine
+from selfhosted_models.errors import EndpointRefused
+
+
+class Command(BaseCommand):
+    requires_system_checks = []
+    help = (
+        "Put an installed documentation index into the search engine of DOCS_SEARCH_URL, and let "
+        "it answer for its version. May be repeated."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--gitlab-version", metavar="V", help="as in 17.4.0; default: GITLAB_VERSION, or newest"
+        )
+
+    def handle(self, *, gitlab_version: str | None, **_: Any) -> None:
+        version = gitlab_version or settings.GITLAB_VERSION
+        try:
+            wanted = GitLabVersion.parse(version) if version else None
+            place = docs_engine_from_settings()
+        except (VersionInvalid, EndpointRefused, ClientMissing) as error:
+            raise CommandError(str(error), returncode=2) from error
+        if place is None:
+            raise CommandError(
+                "No search engine is named. Set DOCS_SEARCH_URL, as in https://search:9200.",
+                returncode=2,
+            )
+        store = IndexStore.below(settings.DATA_DIR)
+        try:
+            index, choice = store.open(wanted)
+            with open_engine(place) as engine:
+                is_new = engine.load(index, store.digest_of(choice.version))
+        except DocsIndexError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            store.close()
+        state = "loaded" if is_new else "was loaded already"
+        self.stdout.write(
+            f"GitLab {choice.version}: {index.facts.section_count} sections, {state}."
+        )
