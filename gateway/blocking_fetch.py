@@ -19,12 +19,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The other side. `hop` and `advice` are for messages: what it is, what to check."""
+    """The other side.
+
+    Attributes:
+        hop: What it is, for messages.
+        advice: What to check, for messages.
+        is_told_to_admins: Whether only admins read the messages, which then say more.
+    """
 
     hop: str
     endpoint: Endpoint
     clocks: Clocks
     advice: str
+    is_told_to_admins: bool = True
 
 
 class Runs(Protocol):
@@ -121,7 +128,8 @@ def fetch_through(door: OutboundDoor, server: Server, runs: Runs) -> Fetch:
         try:
             return runs.run(coroutine)
         except DeploymentError as error:
-            raise ServerUnreachable(f"{error.admin_message} {server.advice}") from error
+            told = error.admin_message if server.is_told_to_admins else error.safe_message
+            raise ServerUnreachable(f"{told} {server.advice}") from error
 
     def parts(download: Download) -> Iterator[bytes]:
         while (part := reached(download.read())) is not None:

@@ -117,5 +117,6 @@ def _backend(
         place.endpoint,
         clocks,
         advice="Check DOCS_SEARCH_URL, and that this node reaches it.",
+        is_told_to_admins=clocks is _COMMAND_CLOCKS,
     )
     return OpenSearchBackend(open_client(fetch_through(door, server, runs), place.headers))
