@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,8 @@ def test_own_suite_is_listed_and_its_mistakes_are_told(tmp_path: Path) -> None:
 
 GOOD = Script(chunks=("```\n", "git log\n", "```"))
 BAD = Script(chunks=("no idea",))
+#: Answers a part, and then nothing until it is cut off.
+STUCK = Script(chunks=("git", " log"), stall=1)
 
 
 def evaluate(*arguments: Any) -> str:
@@ -127,6 +132,28 @@ class TestRunning:
         assert f"--resume {run.pk}" in str(caught.value)
         model_server.answer_with(GOOD)
         assert "3 of 3 pass" in evaluate("--resume", run.pk)
+
+    def test_ctrl_c_cancels_and_resume_asks_only_what_is_left(
+        self, model_server: ModelServer, deployment: ModelDeployment, suite_path: Path
+    ) -> None:
+        model_server.answer_with(GOOD, STUCK, GOOD)
+
+        def press_ctrl_c() -> None:
+            model_server.wait_for_request(1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        with ThreadPoolExecutor(1) as keyboard:
+            pressed = keyboard.submit(press_ctrl_c)
+            with pytest.raises(CommandError, match=r"Cancelled\. .*--resume") as caught:
+                evaluate("--suite", suite_path)
+        pressed.result()
+
+        run = EvaluationRun.objects.get()
+        assert f"--resume {run.pk}`" in str(caught.value)
+        assert (run.state, run.done_cases) == ("cancelled", 1)
+        assert model_server.exchanges[1].closed_by_peer.wait(5)
+        assert "3 of 3 pass" in evaluate("--resume", run.pk)
+        assert len(model_server.exchanges) == 4
 
     def test_regression_is_told(
         self, model_server: ModelServer, deployment: ModelDeployment, suite_path: Path
