@@ -21,6 +21,7 @@ from gateway.configuration.errors import (
     ManagedByFile,
     RevisionUnknown,
 )
+from gateway.evaluation.errors import EvaluationConflict, EvaluationRefused
 from gateway.routing.errors import (
     CircuitOpen,
     DeadlinePassed,
@@ -138,8 +139,18 @@ class MethodUnknown(GatewayError):
 
 
 #: What this project's code raises on purpose; anything else is a bug and answered as such.
-KNOWN_ERRORS = (GatewayError, FeatureError, PromptError, DeploymentError, ConfigurationError)
-KnownError = GatewayError | FeatureError | PromptError | DeploymentError | ConfigurationError
+KNOWN_ERRORS = (
+    *(GatewayError, FeatureError, PromptError, DeploymentError, ConfigurationError),
+    EvaluationRefused,
+)
+KnownError = (
+    GatewayError
+    | FeatureError
+    | PromptError
+    | DeploymentError
+    | ConfigurationError
+    | EvaluationRefused
+)
 
 
 class Hop(StrEnum):
@@ -197,6 +208,8 @@ _STATUS: dict[type[BaseException], int] = {
     ChangeConflict: 412,
     ManagedByFile: 409,
     HistoryBusy: 503,
+    EvaluationConflict: 409,
+    EvaluationRefused: 422,
 }
 
 _RETRY_AFTER_S = 2

@@ -113,6 +113,8 @@ REST_REQUESTS_PER_MINUTE = as_count(env.str("REST_REQUESTS_PER_MINUTE", default=
 # --- Evaluations ----------------------------------------------------------------------------------
 #: Days that models' answers to the cases of a suite are kept; 0: they never are.
 EVALUATION_ANSWER_DAYS = as_count(env.str("EVALUATION_ANSWER_DAYS", default="0"))
+#: Of the site's own suites, *.yml; it need not exist.
+EVALUATION_SUITES_DIR = Path(env.str("EVALUATION_SUITES_DIR", default=str(DATA_DIR / "suites")))
 
 # --- Who gets at the admin pages ------------------------------------------------------------------
 #: Of those who may change something.

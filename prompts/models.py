@@ -21,6 +21,14 @@ MAX_ANSWER_CHARS = 8_000
 class EvaluationRunQuerySet(BackgroundRunQuerySet["EvaluationRun"]):
     """Evaluations."""
 
+    def asking_the_same(self, run: "EvaluationRun") -> "EvaluationRunQuerySet":
+        """Return those that ask the same cases of the same deployment, in the same way."""
+        same = {
+            name: getattr(run, name)
+            for name in ("feature", "deployment_id", "suite", "suite_digest", "judge", "runs_code")
+        }
+        return self.filter(**same)
+
 
 class EvaluationRun(BackgroundRun):
     """One suite, asked of one deployment."""
@@ -117,12 +125,8 @@ class EvaluationRun(BackgroundRun):
 
     def previous(self) -> "EvaluationRun | None":
         """Return the last finished run before it that asked the same, in the same way."""
-        same = {
-            name: getattr(self, name)
-            for name in ("feature", "deployment_id", "suite", "suite_digest", "judge", "runs_code")
-        }
-        before = EvaluationRun.objects.filter(state=RunState.FINISHED, pk__lt=self.pk, **same)
-        return before.order_by("-pk").first()
+        same = EvaluationRun.objects.asking_the_same(self)
+        return same.filter(state=RunState.FINISHED, pk__lt=self.pk).order_by("-pk").first()
 
     def _count(self) -> None:
         self.done_cases = self.results.count()

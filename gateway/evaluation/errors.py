@@ -16,3 +16,9 @@ class EvaluationRefused(Exception):
     def __init__(self, safe_message: str) -> None:
         super().__init__(safe_message)
         self.safe_message = safe_message
+
+
+class EvaluationConflict(EvaluationRefused):
+    """It cannot be done in the state the run is in."""
+
+    code = "evaluation_conflict"

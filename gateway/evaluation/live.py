@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from feature_config.catalogue import FEATURES, Feature, support_level
-from feature_config.errors import DeploymentMissing
+from feature_config.errors import FeatureError
 from feature_config.resolution import FeatureRoute
 from gateway.answers import Question
 from gateway.auth import Caller
@@ -63,8 +63,8 @@ def find_candidate(
         prompt_version: Constraint in place of the admin's.
 
     Raises:
-        EvaluationRefused: The feature is not supported on the model family of `deployment`.
-        FeatureError: Nothing can answer it.
+        EvaluationRefused: Nothing can answer it, or it is not supported on the model family of
+            `deployment`.
         PromptError: The prompt does not exist in this version.
     """
     route = snapshot.routes[feature]
@@ -84,19 +84,22 @@ def find_candidate(
         caller_model=None,
         policy=ModelMetadataPolicy.IGNORE,
     )
-    return decision.require()[0]
+    try:
+        return decision.require()[0]
+    except FeatureError as error:  # whoever asks for it must ask for something else
+        raise EvaluationRefused(error.safe_message) from error
 
 
 def find_judge(snapshot: ServingSnapshot, deployment: str) -> Candidate:
     """Return the deployment that judges, with the judge's prompt.
 
     Raises:
-        DeploymentMissing: It is not there, inactive, or its key cannot be read.
+        EvaluationRefused: It is not there, inactive, or its key cannot be read.
         PromptError: There is no such prompt.
     """
     serving = snapshot.deployments.get(deployment)
     if serving is None:
-        raise DeploymentMissing(f"There is no active deployment '{deployment}' to judge.")
+        raise EvaluationRefused(f"There is no active deployment '{deployment}' to judge.")
     variants = variants_for(serving.family, None)
     return Candidate(serving, snapshot.prompts.find(JUDGE_PROMPT, variants))
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -29,19 +30,13 @@ def report_on(runs: Sequence[EvaluationRun]) -> dict[str, Any]:
     """
     return {
         "generated_at": timezone.now().isoformat(timespec="seconds"),
-        "runs": [_run(run) for run in runs],
+        "runs": [whole_of(run) for run in runs],
         "comparisons": _comparisons(runs),
     }
 
 
-def _run(run: EvaluationRun) -> dict[str, Any]:
-    before = comparison_with_previous(run) if run.verdict else None
-    took_ms = sorted(item.took_ms for item in run.results.all() if item.took_ms is not None)
-    took_s = (
-        (run.finished_at - run.started_at).total_seconds()
-        if run.finished_at and run.started_at
-        else None
-    )
+def facts_of(run: EvaluationRun) -> dict[str, Any]:
+    """Return what the row of a run says, with its verdict; its deployment is loaded."""
     return {
         "run": run.pk,
         "batch": str(run.batch),
@@ -51,6 +46,7 @@ def _run(run: EvaluationRun) -> dict[str, Any]:
         "family": run.deployment.family,
         "suite": run.suite,
         "suite_version": run.suite_version,
+        "suite_digest": run.suite_digest,
         "prompt": f"{run.prompt_variant} {run.prompt_version}",
         "prompt_digest": run.prompt_digest,
         "fingerprint_digest": run.fingerprint_digest,
@@ -59,18 +55,39 @@ def _run(run: EvaluationRun) -> dict[str, Any]:
         "state": run.state,
         "reason": run.reason,
         "started_by": run.started_by,
-        "finished_at": run.finished_at and run.finished_at.isoformat(timespec="seconds"),
-        "took_s": took_s,
+        "created_at": _time(run.created_at),
+        "started_at": _time(run.started_at),
+        "finished_at": _time(run.finished_at),
         "total_cases": run.total_cases,
         "done_cases": run.done_cases,
         "passed_cases": run.passed_cases,
         "bar": run.bar,
         "verdict": run.verdict and _verdict(run.verdict),
-        "previous": before and {"run": before[0].pk, **_comparison(before[1])},
+    }
+
+
+def whole_of(run: EvaluationRun) -> dict[str, Any]:
+    """Return all there is to say of a run: its facts, each case, and what changed since."""
+    before = comparison_with_previous(run) if run.verdict else None
+    results = list(run.results.values(*_RESULT_FIELDS))
+    took_ms = sorted(item["took_ms"] for item in results if item["took_ms"] is not None)
+    took_s = (
+        (run.finished_at - run.started_at).total_seconds()
+        if run.finished_at and run.started_at
+        else None
+    )
+    return {
+        **facts_of(run),
+        "took_s": took_s,
         "median_ms": round(median(took_ms)) if took_ms else None,
         "slowest_ms": took_ms[-1] if took_ms else None,
-        "results": list(run.results.values(*_RESULT_FIELDS)),
+        "previous": before and {"run": before[0].pk, **told_comparison(before[1])},
+        "results": results,
     }
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds") if at else None
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -82,7 +99,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def told_comparison(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison, ready for JSON."""
     return {
         "difference": comparison.difference,
         "low": comparison.interval.low,
@@ -119,7 +137,7 @@ def _row(
     labels = [run.deployment.name for run in (first, second)]
     if first.deployment_id == second.deployment_id:
         labels = [f"{run.deployment.name}, prompt {run.prompt_version}" for run in (first, second)]
-    return {"title": title, "first": labels[0], "second": labels[1], **_comparison(comparison)}
+    return {"title": title, "first": labels[0], "second": labels[1], **told_comparison(comparison)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -18,16 +17,15 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from feature_config.catalogue import Feature
-from feature_config.errors import FeatureError
 from gateway.beats import with_beats
 from gateway.configuration.stored import read_configuration
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.evaluation.live import LiveModel, find_candidate, find_judge, open_fleet
+from gateway.evaluation.suites import suite_for
 from gateway.gates import Candidate
 from gateway.runtime import RuntimeSettings, runtime_settings
 from gateway.snapshot import ServingSnapshot, build_snapshot
 from prompts.errors import PromptError
-from prompts.evaluation.loader import load_suites, shipped_suites
 from prompts.evaluation.runner import run_suite
 from prompts.evaluation.suite import CaseResult, Suite
 from prompts.loader import shipped_prompts
@@ -43,21 +41,6 @@ def current_snapshot() -> ServingSnapshot:
     """Return what is configured now; reads the database."""
     box = SecretBox(settings.ENCRYPTION_KEYS)
     return build_snapshot(read_configuration(), shipped_prompts().registry, box)
-
-
-def suite_for(feature: Feature, path: str = "") -> Suite:
-    """Return our suite of a feature, or that in the file at `path`.
-
-    Raises:
-        EvaluationRefused: The file is broken, or for another feature.
-    """
-    loaded = load_suites([Path(path)], shipped_prompts().registry) if path else shipped_suites()
-    if path and loaded.problems:
-        raise EvaluationRefused("\n".join(map(str, loaded.problems)))
-    for suite in loaded.suites:
-        if suite.feature == feature:
-            return suite
-    raise EvaluationRefused(f"{path or 'The product'} holds no suite for {feature}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +82,9 @@ def plan_run(
         is_background: Whether a worker carries it out, not whoever asks.
 
     Raises:
-        FeatureError, PromptError: Nothing can answer, or there is no such prompt.
-        EvaluationRefused: There is no such suite, or the feature is not supported on the model.
+        PromptError: There is no such prompt.
+        EvaluationRefused: Nothing can answer, there is no such suite, or the feature is not
+            supported on the model.
     """
     candidate = find_candidate(
         snapshot, request.feature, request.deployment, request.prompt_version
@@ -151,7 +135,7 @@ def carry_out(
         return
     try:
         _ask_what_is_left(run, on_progress, options or runtime_settings())
-    except (FeatureError, PromptError, EvaluationRefused) as error:
+    except (PromptError, EvaluationRefused) as error:
         run.finish(RunState.FAILED, error.safe_message)
     except Exception as error:  # a bug: the run must not stay open for it
         with suppress(DatabaseError):
@@ -196,8 +180,9 @@ def _plan_of(run: EvaluationRun) -> _Plan:
     """Return what `run` asks.
 
     Raises:
-        FeatureError: The deployment cannot answer any more.
-        EvaluationRefused: Suite or prompt changed: results would be of two different questions.
+        PromptError: The prompt is gone.
+        EvaluationRefused: The deployment cannot answer any more, or suite or prompt changed:
+            results would be of two different questions.
     """
     snapshot, feature = current_snapshot(), Feature(run.feature)
     suite = suite_for(feature, run.suite_path)

@@ -9,6 +9,7 @@ from django.db.models.functions import RowNumber
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
+from gateway.evaluation.errors import EvaluationRefused
 from prompts.errors import PromptError
 from prompts.evaluation.verdict import Comparison, Verdict, compare
 from prompts.loader import shipped_prompts
@@ -106,3 +107,20 @@ def comparison_with_previous(run: EvaluationRun) -> tuple[EvaluationRun, Compari
     if before is None:
         return None
     return before, compare(before.passes_by_case(), run.passes_by_case())
+
+
+def compare_runs(first: EvaluationRun, second: EvaluationRun) -> Comparison:
+    """Compare two runs case by case, the second with the first.
+
+    Raises:
+        EvaluationRefused: One has no verdict, or they were not asked the same cases.
+    """
+    for run in (first, second):
+        if run.verdict is None:
+            raise EvaluationRefused(f"Run {run.pk} is not finished: compare it once it is.")
+    if (first.feature, first.suite_digest) != (second.feature, second.suite_digest):
+        raise EvaluationRefused(
+            f"Runs {first.pk} and {second.pk} were asked other cases: compare two runs of the same "
+            "suite, in the same version."
+        )
+    return compare(first.passes_by_case(), second.passes_by_case())

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from feature_config.catalogue import FEATURES, Feature, own_prompts
+from feature_config.models import FeatureSetting
 from gateway.auth import Caller
 from gateway.configuration.stored import read_configuration
 from gateway.gates import Access, Candidate, Decision, Gate, decide
@@ -36,7 +37,9 @@ class RenderSerializer(serializers.Serializer[Any]):
     deployment = serializers.CharField(required=False, max_length=100, help_text="Its name.")
     inputs = serializers.DictField(default=dict, help_text="As a caller sends them.")
     version = serializers.CharField(
-        required=False, max_length=64, help_text="Constraint on the version, as in ~1.2."
+        required=False,
+        max_length=64,
+        help_text="Constraint on the version, as in ~1.2, beside the admin's.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -80,14 +83,15 @@ class Prompts(RestView):
     def render(self, request: Request, feature: str) -> Response:
         asked = RenderSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        values = asked.validated_data
+        values, of = asked.validated_data, feature_of(feature)
         document = preview(
             shipped_prompts().registry,
-            prompt_of(feature_of(feature)),
+            prompt_of(of),
             ModelFamily(values["family"]),
             values["inputs"],
             context_tokens=values.get("context_tokens"),
             constraint=values.get("version"),
+            pin=FeatureSetting.objects.get(pk=of).prompt_version,
         )
         return Response({name: value for name, value in document.items() if value is not None})
 

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
@@ -21,14 +21,7 @@ from gateway.rest.changes import (
 )
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
-from gateway.rest.views import IDEMPOTENCY_KEY, RestView
-
-MAX_NUMBER = 2**63 - 1
-_NUMBER = OpenApiParameter(
-    "number",
-    {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER},
-    OpenApiParameter.PATH,
-)
+from gateway.rest.views import IDEMPOTENCY_KEY, MAX_NUMBER, NUMBER, RestView
 
 
 class RevisionSerializer(serializers.ModelSerializer[Revision]):
@@ -93,7 +86,7 @@ class Revisions(ListModelMixin, RestView):
     @extend_schema(
         summary="Show a revision with its document",
         responses=WholeRevisionSerializer,
-        parameters=[_NUMBER],
+        parameters=[NUMBER],
     )
     def retrieve(self, request: Request, number: int) -> Response:
         return Response(WholeRevisionSerializer(revision_of(number)).data)
@@ -101,7 +94,7 @@ class Revisions(ListModelMixin, RestView):
     @extend_schema(
         summary="Tell what leads from a revision to another, or to what is stored now",
         responses=DifferenceSerializer,
-        parameters=[_NUMBER, DifferenceQuery],
+        parameters=[NUMBER, DifferenceQuery],
         filters=False,
     )
     def diff(self, request: Request, number: int) -> Response:
@@ -115,7 +108,7 @@ class Revisions(ListModelMixin, RestView):
         summary="Make the whole configuration what it was, as a new revision",
         request=RestoreSerializer,
         responses=OutcomeSerializer,
-        parameters=[_NUMBER, IDEMPOTENCY_KEY],
+        parameters=[NUMBER, IDEMPOTENCY_KEY],
     )
     @idempotent
     def restore(self, request: Request, number: int) -> Response:
@@ -148,7 +141,7 @@ class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
 
 @extend_schema_view(
     list=extend_schema(summary="List the audit trail, newest first"),
-    retrieve=extend_schema(summary="Show a record", parameters=[_NUMBER]),
+    retrieve=extend_schema(summary="Show a record", parameters=[NUMBER]),
 )
 class Audit(ListModelMixin, RetrieveModelMixin, RestView):
     """Who did what, when and from where."""

@@ -13,3 +13,4 @@ class Scope(StrEnum):
     READ_SERVING_CONFIG = "read_serving_config"
     ISSUE_USER_TOKENS = "issue_user_tokens"
     SEARCH_DOCUMENTATION = "documentation_search"
+    RUN_EVALUATIONS = "run_evaluations"

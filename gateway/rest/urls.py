@@ -8,6 +8,7 @@ from gateway.rest.answering import Explain, Prompts
 from gateway.rest.deployments import Deployments
 from gateway.rest.direct_access import DirectAccess
 from gateway.rest.documentation import DocsIndexes, DocsSearches
+from gateway.rest.evaluations import Evaluations
 from gateway.rest.features import Features, FeatureSettings
 from gateway.rest.history import Audit, Revisions
 from gateway.rest.probes import DeploymentProbes, ProbeRuns
@@ -38,6 +39,11 @@ urlpatterns = [
     path("feature-settings/<str:feature>/", FeatureSettings.as_view(_SHOW | {"put": "update"})),
     path("prompts/<str:feature>/render/", Prompts.as_view({"post": "render"})),
     path("explain/<str:feature>/", Explain.as_view(_SHOW)),
+    path("evaluations/", Evaluations.as_view(_LIST | {"post": "create"})),
+    path("evaluations/<int:number>/", Evaluations.as_view(_SHOW)),
+    path("evaluations/<int:number>/comparison/", Evaluations.as_view({"get": "comparison"})),
+    path("evaluations/<int:number>/cancel/", Evaluations.as_view({"post": "cancel"})),
+    path("evaluations/<int:number>/resume/", Evaluations.as_view({"post": "resume"})),
     path("revisions/", Revisions.as_view(_LIST)),
     path("revisions/<int:number>/", Revisions.as_view(_SHOW)),
     path("revisions/<int:number>/diff/", Revisions.as_view({"get": "diff"})),

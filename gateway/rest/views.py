@@ -47,6 +47,13 @@ REASON = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Kept in the history; at most 500 characters.",
 )
+#: Of what is counted; more than a database holds is asked for in vain.
+MAX_NUMBER = 2**63 - 1
+NUMBER = OpenApiParameter(
+    "number",
+    {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER},
+    OpenApiParameter.PATH,
+)
 
 
 class OverrideQuery(serializers.Serializer[Any]):

@@ -35,19 +35,21 @@ STUCK = Script(chunks=("git", " log"), stall=1)
 ENDS_WITHIN_S = 30
 
 _START = """
+from gateway.audit import Attribution, Origin
 from feature_config.catalogue import Feature
 from gateway.evaluation.jobs import start_evaluation
 from gateway.evaluation.runs import EvaluationRequest
 request = EvaluationRequest(Feature.GIT_SUGGESTIONS, suite_path={path!r})
-print(start_evaluation(request, started_by="dana").pk)
+print(start_evaluation(request, Attribution("dana", Origin.COMMAND)).pk)
 """
 _STATE = """
 SELECT state, done_cases, passed_cases, attempts FROM prompts_evaluationrun WHERE id = ?
 """
 _CANCEL = """
+from gateway.audit import Attribution, Origin
 from gateway.evaluation.jobs import cancel_evaluation
 from prompts.models import EvaluationRun
-cancel_evaluation(EvaluationRun.objects.get(pk={pk}))
+cancel_evaluation(EvaluationRun.objects.get(pk={pk}), Attribution("dana", Origin.COMMAND))
 """
 #: As if half a minute had gone by, and the scheduler's turn had come.
 _AGE_AND_SWEEP = """

@@ -16,7 +16,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, transaction
 
 from feature_config.catalogue import Feature
-from feature_config.errors import FeatureError
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.evaluation.report import page_of, report_on
 from gateway.evaluation.runs import EvaluationRequest, carry_out, current_snapshot, plan_run
@@ -112,7 +111,7 @@ class Command(BaseCommand):
                         plan_run(snapshot, request, started_by=STARTED_BY, batch=batch)
                         for request in _requests(feature, options, snapshot)
                     ]
-                except (FeatureError, PromptError, EvaluationRefused) as error:
+                except (PromptError, EvaluationRefused) as error:
                     if is_chosen:
                         raise CommandError(error.safe_message, returncode=EXIT_MISUSED) from error
                     self.stderr.write(f"{feature} is left out: {error.safe_message}")

@@ -6,6 +6,8 @@ import pytest
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from feature_config.catalogue import Feature
+from gateway.audit import Attribution, Origin
+from gateway.evaluation.errors import EvaluationConflict
 from gateway.evaluation.jobs import cancel_evaluation, resume_evaluation, start_evaluation
 from gateway.evaluation.runs import EvaluationRequest, carry_out
 from prompts.models import EvaluationRun
@@ -14,6 +16,8 @@ from selfhosted_models.models import ModelDeployment
 from tests.fakes.model_server import ModelServer, Script
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.django_db]
+
+BY = Attribution("dana", Origin.WEB)
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def test_started_run_waits_for_its_transaction(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     with django_capture_on_commit_callbacks() as queued:
-        run = start_evaluation(request_for, started_by="dana")
+        run = start_evaluation(request_for, BY)
 
     assert (run.state, run.is_background, run.started_by) == (RunState.QUEUED, True, "dana")
     assert len(queued) == 1
@@ -40,16 +44,18 @@ def test_cancelled_run_is_never_begun_and_can_be_resumed(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     model_server.answer_with(Script(chunks=("```\ngit log\n```",)))
-    run = start_evaluation(request_for, started_by="dana")
+    run = start_evaluation(request_for, BY)
 
-    assert cancel_evaluation(run)
-    assert not cancel_evaluation(run)
+    cancel_evaluation(run, BY)
+    with pytest.raises(EvaluationConflict, match="is over"):
+        cancel_evaluation(run, BY)
     carry_out(run.pk)
     assert model_server.exchanges == []
 
     with django_capture_on_commit_callbacks() as queued:
-        assert resume_evaluation(run)
+        resume_evaluation(run, BY)
     assert len(queued) == 1
     carry_out(run.pk)
     assert EvaluationRun.objects.get().state == RunState.FINISHED
-    assert not resume_evaluation(run)
+    with pytest.raises(EvaluationConflict, match="is finished"):
+        resume_evaluation(run, BY)

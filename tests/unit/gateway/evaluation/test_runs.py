@@ -9,7 +9,6 @@ import pytest
 from django.utils import timezone
 
 from feature_config.catalogue import Feature
-from feature_config.errors import DeploymentMissing
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.evaluation.runs import (
     EvaluationRequest,
@@ -291,7 +290,7 @@ def test_changed_suite_is_not_mixed_with_older_results(
 
 
 def test_feature_without_a_deployment_cannot_be_evaluated(deployment: ModelDeployment) -> None:
-    with pytest.raises(DeploymentMissing, match="assigns a deployment"):
+    with pytest.raises(EvaluationRefused, match="assigns a deployment"):
         plan(feature=Feature.DUO_CHAT)
 
     assert plan(feature=Feature.DUO_CHAT, deployment="first").deployment == deployment

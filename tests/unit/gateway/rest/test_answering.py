@@ -1,11 +1,13 @@
 """`prompts/{feature}/render/`, `explain/{feature}/` and `direct_access/`."""
 
+import re
 from typing import Any
 
 import jwt
 import pytest
 
 from feature_config.catalogue import Feature
+from feature_config.models import FeatureSetting
 from gateway.runtime import own_keys_from_settings
 from tests.factories import assign, make_deployment
 from tests.unit.gateway.rest.api import Api
@@ -24,7 +26,9 @@ def test_prompt_is_rendered_for_a_family(api: Api) -> None:
 
     told = answer.json()
     assert answer.status_code == 200, told
-    assert told["prompt_id"] == "chat/explain_code"
+    assert (told["prompt_id"], told["version"]) == ("chat/explain_code", "1.0.0")
+    assert re.fullmatch("[0-9a-f]{16}", told["digest"])
+    assert told["parameters"].keys() >= {"temperature", "stop"}
     assert "x = 1" in str(told["messages"])
 
 
@@ -34,6 +38,15 @@ def test_prompt_is_rendered_for_a_deployment_within_its_context(api: Api) -> Non
     told = api.post(RENDER, {"deployment": "small", "inputs": INPUTS}).json()
 
     assert told["budget"]["context_tokens"] == 4096
+
+
+def test_version_an_admin_pinned_is_the_one_that_is_rendered(api: Api) -> None:
+    FeatureSetting.objects.filter(pk=Feature.CODE_EXPLANATION).update(prompt_version="2.0.0")
+
+    answer = api.post(RENDER, {"family": "mistral-7b", "inputs": INPUTS})
+
+    assert answer.status_code == 422
+    assert "2.0.0" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
