@@ -12,7 +12,8 @@ from feature_config.models import feature_choices
 from prompts.evaluation.suite import CaseResult
 from prompts.evaluation.verdict import Verdict, verdict_of
 from selfhosted_models.background_runs import BackgroundRun, BackgroundRunQuerySet, RunState
-from selfhosted_models.models import ModelDeployment
+from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.models import Fingerprint, ModelDeployment
 
 #: Of an answer that is kept.
 MAX_ANSWER_CHARS = 8_000
@@ -46,8 +47,11 @@ class EvaluationRun(BackgroundRun):
     prompt_variant = models.CharField(max_length=40)
     prompt_version = models.CharField(max_length=40)
     prompt_digest = models.CharField(max_length=64)
+    subject = models.CharField(
+        max_length=32, blank=True, help_text="Digest of which server and model was asked."
+    )
     fingerprint_digest = models.CharField(
-        max_length=64, blank=True, help_text="Of the model servers; empty: not known."
+        max_length=64, blank=True, help_text="Of what that server is; empty: not measured yet."
     )
     judge = models.CharField(max_length=100, blank=True, help_text="Deployment that judged.")
     runs_code = models.BooleanField(default=False, help_text="What the model wrote was run.")
@@ -84,6 +88,23 @@ class EvaluationRun(BackgroundRun):
         if self.state != RunState.FINISHED:
             return None
         return verdict_of(self.passed_cases, self.total_cases, self.bar)
+
+    def asked_server(self, measured: Fingerprint | None) -> bool:
+        """Tell whether its deployment is still the server that was asked.
+
+        Args:
+            measured: The newest fingerprint of the deployment; what is not known of both, then and
+                now, is no difference.
+        """
+        try:
+            subject = self.deployment.measured_subject
+        except EndpointRefused:  # a row no form has checked
+            return False
+        if self.subject and self.subject != subject:
+            return False
+        if measured is None or measured.subject != subject or not self.fingerprint_digest:
+            return True
+        return measured.digest == self.fingerprint_digest
 
     def record(self, result: CaseResult, *, keeps_answer: bool) -> None:
         """Store how a case went, once, and count it; nothing if the run is not ours any more."""

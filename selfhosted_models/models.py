@@ -329,6 +329,11 @@ class ModelDeployment(models.Model):
         url = parse_line(self.endpoints[0]).url
         return digest_of([self.family, self.serving_format, url, self.model_identifier])
 
+    @property
+    def newest_fingerprint(self) -> "Fingerprint | None":
+        """What was measured last of this very subject; reads the database."""
+        return self.fingerprints.filter(subject=self.measured_subject).first()
+
     def to_serving_config(
         self, box: SecretBox, fingerprint: "Fingerprint | None" = None
     ) -> ServingConfig:

@@ -93,12 +93,13 @@ def plan_run(
         find_judge(snapshot, request.judge)
     suite = suite_for(request.feature, request.suite_path)
     deployment = ModelDeployment.objects.get(name=candidate.serving.deployment)
-    fingerprint = deployment.fingerprints.first()
+    measured = deployment.newest_fingerprint
     return EvaluationRun.objects.create(
         batch=batch,
         feature=request.feature,
         deployment=deployment,
-        fingerprint_digest=fingerprint.digest if fingerprint else "",
+        subject=deployment.measured_subject,
+        fingerprint_digest=measured.digest if measured else "",
         suite=suite.name,
         suite_path=request.suite_path,
         suite_version=suite.version,
@@ -181,16 +182,20 @@ def _plan_of(run: EvaluationRun) -> _Plan:
 
     Raises:
         PromptError: The prompt is gone.
-        EvaluationRefused: The deployment cannot answer any more, or suite or prompt changed:
-            results would be of two different questions.
+        EvaluationRefused: The deployment cannot answer any more, or suite, prompt or server
+            changed: results would be of two different questions.
     """
     snapshot, feature = current_snapshot(), Feature(run.feature)
     suite = suite_for(feature, run.suite_path)
     name = run.deployment.name
     candidate = find_candidate(snapshot, feature, name, run.prompt_version)
-    if (suite.digest, candidate.prompt.digest) != (run.suite_digest, run.prompt_digest):
-        changed = "suite" if suite.digest != run.suite_digest else "prompt"
-        raise EvaluationRefused(f"The {changed} changed since the run began: start a new one.")
+    is_as_it_was = {
+        "suite": suite.digest == run.suite_digest,
+        "prompt": candidate.prompt.digest == run.prompt_digest,
+        "model server": run.asked_server(run.deployment.newest_fingerprint),
+    }
+    if changed := [name for name, is_same in is_as_it_was.items() if not is_same]:
+        raise EvaluationRefused(f"The {changed[0]} changed since the run began: start a new one.")
     return _Plan(suite, candidate, find_judge(snapshot, run.judge) if run.judge else None)
 
 

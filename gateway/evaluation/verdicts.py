@@ -1,6 +1,5 @@
 """What finished runs say: of each cell of the matrix, and of one run beside another."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -41,18 +40,13 @@ class CellVerdict:
         return f"{outcome}{ended}{', expired' if self.is_expired else ''}"
 
 
-def latest_verdicts(
-    registry: PromptRegistry, fingerprints: Mapping[UUID, str] | None = None
-) -> dict[tuple[Feature, UUID], CellVerdict]:
-    """Return a verdict for each feature and deployment that was evaluated; one query.
+def current_verdicts() -> dict[tuple[Feature, UUID], CellVerdict]:
+    """Return a verdict for each feature and deployment that was evaluated; two queries.
 
     A run of the prompt that is in use wins over a newer one of another version.
-
-    Args:
-        registry: The prompts that are in use.
-        fingerprints: Digest of each deployment's model servers as they are now, by its id; one that
-            is not there, or was not known to the run, is not compared.
     """
+    registry = shipped_prompts().registry
+    measured = Fingerprint.objects.newest().by_deployment()
     newest = Window(
         RowNumber(),
         partition_by=[F("feature"), F("deployment_id"), F("prompt_digest")],
@@ -72,19 +66,12 @@ def latest_verdicts(
             continue
         key = (Feature(run.feature), run.deployment_id)
         pin_now = run.pinned_version or ""  # type: ignore[attr-defined]  # an annotation
-        server = fingerprints.get(run.deployment_id, "") if fingerprints else ""
-        is_expired = not _is_in_use(run, pin_now, registry) or _differ(
-            run.fingerprint_digest, server
+        is_expired = not (
+            _is_in_use(run, pin_now, registry) and run.asked_server(measured.get(run.deployment_id))
         )
         if key not in verdicts or (verdicts[key].is_expired and not is_expired):
             verdicts[key] = CellVerdict(run, verdict, is_expired)
     return verdicts
-
-
-def current_verdicts() -> dict[tuple[Feature, UUID], CellVerdict]:
-    """Return the verdicts of this installation: its prompts, its servers as last measured."""
-    measured = Fingerprint.objects.newest().values_list("deployment_id", "digest")
-    return latest_verdicts(shipped_prompts().registry, dict(measured))
 
 
 def _is_in_use(run: EvaluationRun, pin: str, registry: PromptRegistry) -> bool:
@@ -94,11 +81,6 @@ def _is_in_use(run: EvaluationRun, pin: str, registry: PromptRegistry) -> bool:
         return registry.find(run.feature, variants, None, pin).digest == run.prompt_digest
     except PromptError:
         return False
-
-
-def _differ(then: str, now: str) -> bool:
-    """Tell whether two fingerprints are of different servers; one that is not known tells no."""
-    return bool(then and now) and then != now
 
 
 def comparison_with_previous(run: EvaluationRun) -> tuple[EvaluationRun, Comparison] | None:

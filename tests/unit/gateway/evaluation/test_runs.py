@@ -289,6 +289,30 @@ def test_changed_suite_is_not_mixed_with_older_results(
     assert run.reason == "The suite changed since the run began: start a new one."
 
 
+def test_run_holds_what_its_server_was_measured_to_be(
+    deployment: ModelDeployment, suite_path: Path
+) -> None:
+    measured = make_fingerprint(deployment, context=8192)
+
+    run = plan(suite_path)
+
+    assert (run.subject, run.fingerprint_digest) == (deployment.measured_subject, measured.digest)
+
+
+def test_results_of_two_servers_are_not_mixed(
+    model_server: ModelServer, deployment: ModelDeployment, suite_path: Path
+) -> None:
+    make_fingerprint(deployment, context=8192)
+    run = plan(suite_path)
+    make_fingerprint(deployment, context=4096)
+
+    carried_out(run)
+
+    assert run.state == RunState.FAILED
+    assert run.reason == "The model server changed since the run began: start a new one."
+    assert model_server.exchanges == []
+
+
 def test_feature_without_a_deployment_cannot_be_evaluated(deployment: ModelDeployment) -> None:
     with pytest.raises(EvaluationRefused, match="assigns a deployment"):
         plan(feature=Feature.DUO_CHAT)

@@ -1,23 +1,23 @@
 """What stored runs say of the cells of the matrix, and of each other."""
 
+from typing import Any
+
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
-from gateway.evaluation.verdicts import comparison_with_previous, latest_verdicts
-from prompts.loader import shipped_prompts
+from gateway.evaluation.verdicts import comparison_with_previous, current_verdicts
 from selfhosted_models.background_runs import RunState
-from tests.factories import make_deployment, make_run
+from selfhosted_models.models import ModelDeployment
+from tests.factories import make_deployment, make_fingerprint, make_run
 
 pytestmark = pytest.mark.django_db
 
-REGISTRY = shipped_prompts().registry
 GIT = Feature.GIT_SUGGESTIONS
-CURRENT = REGISTRY.find(GIT, ["codegemma-7b-it"])
 
 
-def test_cell_has_the_verdict_of_its_newest_run_in_one_query(
+def test_cell_has_the_verdict_of_its_newest_run_in_two_queries(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     one, other = make_deployment(), make_deployment()
@@ -26,8 +26,8 @@ def test_cell_has_the_verdict_of_its_newest_run_in_one_query(
     make_run(one, "+++", state=RunState.CANCELLED)
     make_run(other, "---")
 
-    with django_assert_num_queries(1):
-        verdicts = latest_verdicts(REGISTRY)
+    with django_assert_num_queries(2):
+        verdicts = current_verdicts()
 
     assert set(verdicts) == {(GIT, one.pk), (GIT, other.pk)}
     cell = verdicts[GIT, one.pk]
@@ -42,7 +42,7 @@ def test_verdict_expires_with_the_prompt() -> None:
     deployment = make_deployment()
     make_run(deployment, prompt_digest="that of an older prompt")
 
-    assert latest_verdicts(REGISTRY)[GIT, deployment.pk].is_expired
+    assert current_verdicts()[GIT, deployment.pk].is_expired
 
 
 def test_verdict_expires_when_another_version_is_pinned() -> None:
@@ -50,20 +50,41 @@ def test_verdict_expires_when_another_version_is_pinned() -> None:
     make_run(deployment)
     FeatureSetting.objects.filter(pk=GIT).update(prompt_version="^9.0.0")
 
-    assert latest_verdicts(REGISTRY)[GIT, deployment.pk].is_expired
+    assert current_verdicts()[GIT, deployment.pk].is_expired
 
 
 @pytest.mark.parametrize(
     ("then", "now", "is_expired"),
-    [("aa", "aa", False), ("aa", "bb", True), ("", "bb", False), ("aa", "", False)],
+    [
+        ({"context": 8192}, {"context": 8192}, False),
+        ({"context": 8192}, {"context": 4096}, True),
+        ({}, {"context": 8192}, False),
+        ({"context": 8192}, {}, False),
+    ],
 )
-def test_verdict_expires_with_the_model_server(then: str, now: str, is_expired: bool) -> None:
+def test_verdict_expires_with_what_the_model_server_is_measured_to_be(
+    then: dict[str, int], now: dict[str, int], is_expired: bool
+) -> None:
     deployment = make_deployment()
-    make_run(deployment, fingerprint_digest=then)
+    digest = make_fingerprint(deployment, **then).digest if then else ""
+    make_run(deployment, subject=deployment.measured_subject, fingerprint_digest=digest)
+    if now:
+        make_fingerprint(deployment, **now)
 
-    verdicts = latest_verdicts(REGISTRY, {deployment.pk: now})
+    assert current_verdicts()[GIT, deployment.pk].is_expired is is_expired
 
-    assert verdicts[GIT, deployment.pk].is_expired is is_expired
+
+@pytest.mark.parametrize(
+    "change", [{"endpoints": ["http://10.0.4.99:8000/v1"]}, {"model_identifier": "another"}]
+)
+def test_verdict_expires_with_the_server_the_admin_chose(change: dict[str, Any]) -> None:
+    deployment = make_deployment()
+    digest = make_fingerprint(deployment, context=8192).digest
+    make_run(deployment, subject=deployment.measured_subject, fingerprint_digest=digest)
+
+    ModelDeployment.objects.update(**change)
+
+    assert current_verdicts()[GIT, deployment.pk].is_expired
 
 
 def test_trial_of_another_prompt_does_not_hide_the_verdict() -> None:
@@ -71,7 +92,7 @@ def test_trial_of_another_prompt_does_not_hide_the_verdict() -> None:
     valid = make_run(deployment)
     make_run(deployment, prompt_digest="that of a candidate")
 
-    cell = latest_verdicts(REGISTRY)[GIT, deployment.pk]
+    cell = current_verdicts()[GIT, deployment.pk]
 
     assert (cell.run, cell.is_expired) == (valid, False)
 
