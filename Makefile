@@ -114,6 +114,10 @@ docs: setup ## write what is generated: docs/prompts.md, docs/openapi.json, docs
 	$(BIN)/python manage.py print_openapi > docs/openapi.json
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/api-schema.yml
 
+.PHONY: recordings
+recordings: setup ## write what doctor says of a healthy and of broken installations: docs/operations.md
+	$(BIN)/python -m tests.record_doctor
+
 .PHONY: bench
 bench: setup ## compare HTTP clients for the outbound door, then the CPU per request of each endpoint
 	$(BIN)/python bench/http_clients.py

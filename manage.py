@@ -2,9 +2,9 @@
 import os
 import sys
 
-from django.core.management import execute_from_command_line
-
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
     os.umask(0o077)  # what is made in DATA_DIR is its owner's alone
-    execute_from_command_line(sys.argv)
+    from gateway.command_line import run
+
+    sys.exit(run(sys.argv))

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.celery import app
+from gateway.doctor import worker_sign
 from gateway.evaluation import runs as evaluations
 from gateway.probes import runs as probes
 from gateway.probes import schedule
@@ -19,6 +20,7 @@ forget_answers: Any = app.task(evaluations.forget_answers, name="evaluation.forg
 carry_out_probe: Any = app.task(probes.carry_out, name="probes.carry_out")
 sweep_probes: Any = app.task(schedule.sweep, name="probes.sweep")
 forget_probes: Any = app.task(schedule.forget_runs, name="probes.forget_runs")
+give_sign_of_life: Any = app.task(worker_sign.give, name="doctor.give_sign_of_life")
 forget_usage: Any = app.task(retention.forget_usage, name="usage.forget")
 
 #: Seconds between two runs of each task that nobody asks for.

@@ -176,7 +176,7 @@ class IssuerKeys:
         """
         keys.tried_at = self._now()
         try:
-            found = read_key_set(await self._fetch_key_set(keys.source))
+            found = await fetch_keys(keys.source, self._door)
         except (DeploymentError, ValueError) as error:
             log.warning("issuer_keys.failed", issuer=keys.source.issuer, reason=str(error))
         else:
@@ -191,29 +191,36 @@ class IssuerKeys:
             log.error("issuer_keys.too_old", issuer=keys.source.issuer)
         return False
 
-    async def _fetch_key_set(self, source: IssuerSource) -> Any:
-        if source.is_key_set:
-            return await self._get(source.issuer, source.url, "")
-        document = await self._get(source.issuer, source.url, "/.well-known/openid-configuration")
-        uri = document.get("jwks_uri") if isinstance(document, dict) else None
-        if not isinstance(uri, str):
-            raise ValueError("the discovery document has no jwks_uri")  # noqa: TRY004 - bad data
-        # Only its path is taken: the host of the keys stays the one the operator wrote.
-        path = urlsplit(uri).path
-        if not path.startswith("/"):
-            raise ValueError("the jwks_uri of the discovery document has no path")
-        keys_at = parse_endpoint(source.url.origin + path)
-        return await self._get(source.issuer, keys_at, "")
 
-    async def _get(self, issuer: str, endpoint: Endpoint, path: str) -> Any:
-        request = OutboundRequest(
-            hop=f"The issuer {issuer}", endpoint=endpoint, path=path, method="GET"
-        )
-        deadline = asyncio.get_running_loop().time() + _CLOCKS.first_token_s
-        body = await self._door.fetch(
-            request, _CLOCKS, headers_by=deadline, max_bytes=MAX_DOCUMENT_BYTES
-        )
-        return orjson.loads(body)
+async def fetch_keys(source: IssuerSource, door: OutboundDoor) -> dict[str, RSAPublicKey]:
+    """Return the signing keys an issuer publishes now, by their ids.
+
+    Raises:
+        DeploymentError: It cannot be reached, or refuses.
+        ValueError: What it answers is no key set, or holds no key that fits.
+    """
+    if source.is_key_set:
+        return read_key_set(await _get(door, source.issuer, source.url, ""))
+    path = "/.well-known/openid-configuration"
+    document = await _get(door, source.issuer, source.url, path)
+    uri = document.get("jwks_uri") if isinstance(document, dict) else None
+    if not isinstance(uri, str):
+        raise ValueError("the discovery document has no jwks_uri")  # noqa: TRY004 - bad data
+    # Only its path is taken: the host of the keys stays the one the operator wrote.
+    keys_path = urlsplit(uri).path
+    if not keys_path.startswith("/"):
+        raise ValueError("the jwks_uri of the discovery document has no path")
+    keys_at = parse_endpoint(source.url.origin + keys_path)
+    return read_key_set(await _get(door, source.issuer, keys_at, ""))
+
+
+async def _get(door: OutboundDoor, issuer: str, endpoint: Endpoint, path: str) -> Any:
+    request = OutboundRequest(
+        hop=f"The issuer {issuer}", endpoint=endpoint, path=path, method="GET"
+    )
+    deadline = asyncio.get_running_loop().time() + _CLOCKS.first_token_s
+    body = await door.fetch(request, _CLOCKS, headers_by=deadline, max_bytes=MAX_DOCUMENT_BYTES)
+    return orjson.loads(body)
 
 
 @dataclass(frozen=True, slots=True)

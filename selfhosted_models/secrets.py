@@ -8,6 +8,7 @@ import hmac
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -17,6 +18,10 @@ from selfhosted_models.errors import SecretUnavailable
 #: What an API key may hold: a header carries it.
 API_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,2000}")
 FINGERPRINT_CHARS = 16
+_UNREADABLE = (
+    "A stored key cannot be decrypted: restore the ENCRYPTION_KEYS it was saved with, or enter the "
+    "key again."
+)
 
 
 class Secret:
@@ -59,7 +64,8 @@ class SecretBox:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self._fernets = [Fernet(key) for key in keys]
+        self._fernet = MultiFernet(self._fernets)
 
     def encrypt(self, value: str, *, context: str) -> str:
         """Return a token that `decrypt` opens only with the same `context` (table, column, row)."""
@@ -68,6 +74,25 @@ class SecretBox:
     def encrypt_again(self, secret: Secret, *, context: str) -> str:
         """Return a token of a secret that was decrypted, for another row."""
         return self.encrypt(secret.reveal(), context=context)
+
+    def rotate(self, token: str) -> str:
+        """Return the same secret of the same row, encrypted with the newest key.
+
+        Raises:
+            SecretUnavailable: No key opens it.
+        """
+        try:
+            return self._fernet.rotate(token).decode()
+        except InvalidToken as exc:
+            raise SecretUnavailable(_UNREADABLE) from exc
+
+    def key_number_of(self, token: str) -> int | None:
+        """Return which key opens `token`, 1 is the newest; None if no key does."""
+        for number, fernet in enumerate(self._fernets, start=1):
+            with suppress(InvalidToken):
+                fernet.decrypt(token)
+                return number
+        return None
 
     def decrypt(self, token: str, *, context: str) -> Secret:
         """Return the secret in `token`.
@@ -78,10 +103,7 @@ class SecretBox:
         try:
             owner, value = json.loads(self._fernet.decrypt(token.encode()))
         except (InvalidToken, TypeError, ValueError) as exc:  # the latter: something else's token
-            raise SecretUnavailable(
-                "A stored key cannot be decrypted: restore the ENCRYPTION_KEYS it was saved with, "
-                "or enter the key again."
-            ) from exc
+            raise SecretUnavailable(_UNREADABLE) from exc
         if owner != context:
             raise SecretUnavailable(
                 "A stored key belongs to another deployment: enter the key again."

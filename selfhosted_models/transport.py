@@ -5,10 +5,12 @@ once more at the socket itself, so what was checked is what is connected to. Wha
 given our names here.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -18,7 +20,7 @@ from aiohttp.resolver import ThreadedResolver
 from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
-from selfhosted_models.endpoints import UrlPolicy
+from selfhosted_models.endpoints import Endpoint, UrlPolicy
 from selfhosted_models.errors import (
     EndpointRefused,
     UpstreamError,
@@ -109,6 +111,35 @@ def network_transport(policy: UrlPolicy) -> AiohttpTransport:
 async def _drop_reason(response: aiohttp.ClientResponse) -> None:
     """Forget the reason phrase: the transport loses a connection over one that is not ASCII."""
     response.reason = None
+
+
+async def read_certificate_end(
+    policy: UrlPolicy, endpoint: Endpoint, *, within_s: float
+) -> datetime:
+    """Return until when the certificate of an https endpoint is good; nothing is sent.
+
+    Raises:
+        EndpointRefused: The URL policy forbids the address.
+        ssl.SSLCertVerificationError: It is not trusted, expired, or of another name.
+        ssl.SSLError: No TLS is spoken there.
+        OSError, TimeoutError: It cannot be reached.
+    """
+    host, port = endpoint.host, endpoint.port
+    async with asyncio.timeout(within_s):
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for *_, place in found:
+            policy.check(host, str(place[0]))
+            policy.check_listener(str(place[0]), port)
+        address = str(found[0][4][0])
+        tls = ssl.create_default_context()
+        _, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=host)
+        try:
+            certificate = writer.get_extra_info("peercert")
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
 
 
 #: What transports raise: httpx's errors, and those of aiohttp that slip through unrenamed.

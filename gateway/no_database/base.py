@@ -15,11 +15,20 @@ def refuse(*_: Any, **__: Any) -> NoReturn:
     raise ImproperlyConfigured(INSTRUCTION)
 
 
+class DatabaseOperations(base.DatabaseOperations):
+    quote_name = refuse
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """As Django's own for no database at all, with an instruction."""
+
+    ops_class = DatabaseOperations
 
     ensure_connection = refuse
     _cursor = refuse
     _commit = refuse
     _rollback = refuse
     _savepoint = refuse
+    _savepoint_commit = refuse
+    _savepoint_rollback = refuse
+    _set_autocommit = refuse

@@ -19,7 +19,10 @@ from docsearch.versions import GitLabVersion
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = "Build a search index of GitLab's documentation."
+    help = (
+        "Build a search index of GitLab's documentation. Example: build_docs_index ~/gitlab/doc "
+        "--gitlab-version 17.4.0 --install"
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

@@ -31,6 +31,7 @@ from gateway.configuration.parsing import MAX_BYTES, document_of, parse_document
 from gateway.configuration.planning import Action, Change, difference
 from gateway.configuration.stored import read_configuration
 from gateway.models import Revision
+from gateway.system_user import system_user
 
 UNHEALTHY, MISUSED = 1, 2
 _STDIO = "-"
@@ -39,9 +40,11 @@ _STDIO = "-"
 class Command(BaseCommand):
     requires_system_checks = []
     help = (
-        "The configuration as code: plan, apply and export a document; list, compare and restore "
-        "revisions. Exit status: 0 good; 1 `plan --check` found a difference, or the database "
-        "cannot be used; 2 the document or the arguments are wrong."
+        "The configuration as code: plan, apply and export a document; list, compare and "
+        "restore revisions. Exit status: 0 good; 1 `plan --check` found a difference, or the "
+        "database cannot be used; 2 the document or the arguments are wrong. Examples: config "
+        'plan duo.yml --check; config apply duo.yml --reason "more memory"; config export '
+        "duo.yml; config rollback 7 --dry-run"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,3 @@
-import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -7,6 +6,7 @@ from gateway.audit import Attribution, Origin
 from gateway.models import ApiToken
 from gateway.rest.api_tokens import DEFAULT_TTL_S, MAX_TTL_S, create_api_token
 from gateway.rest.scopes import Scope
+from gateway.system_user import system_user
 
 MISUSED = 2
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             _refuse("Give a name of 1 to 100 printable characters.")
         if ApiToken.objects.filter(name=name).exists():
             _refuse(f"There is a token '{name}' already, maybe revoked: take another name.")
-        by = Attribution(getpass.getuser(), Origin.COMMAND)
+        by = Attribution(system_user(), Origin.COMMAND)
         self.stdout.write(create_api_token(name, map(Scope, wanted), by, ttl_s=ttl))
         self.stderr.write("Keep it now: it is shown this once.")
 

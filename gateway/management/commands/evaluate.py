@@ -35,8 +35,10 @@ REPORT_FORMATS = (".json", ".html")
 class Command(BaseCommand):
     requires_system_checks = []
     help = (
-        "Ask a model the cases of the acceptance suites, through the live path, and say how well "
-        "it answers. Exits with 1 if a run does not come to its end or is under --fail-under."
+        "Ask a model the cases of the acceptance suites, through the live path, and say how "
+        "well it answers. Exits with 1 if a run does not come to its end or is under "
+        "--fail-under. Examples: evaluate --list; evaluate --feature duo_chat --deployment gpu1 "
+        "--fail-under 0.8; evaluate --compare gpu1 gpu2"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

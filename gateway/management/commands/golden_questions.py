@@ -19,9 +19,10 @@ _STDIN = "-"
 class Command(BaseCommand):
     requires_system_checks = []
     help = (
-        "Questions of this site, and the pages of the documentation that must answer them. Every "
-        "node checks them by itself after each change of an index. Exit status: 0 all are "
-        "answered; 1 one is not, or there is no index; 2 the file or the arguments are wrong."
+        "Questions of this site, and the pages of the documentation that must answer them. "
+        "Every node checks them by itself after each change of an index. Exit status: 0 all are "
+        "answered; 1 one is not, or there is no index; 2 the file or the arguments are wrong. "
+        "Examples: golden_questions import questions.yml; golden_questions check"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

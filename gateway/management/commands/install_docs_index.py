@@ -22,7 +22,11 @@ from selfhosted_models.errors import EndpointRefused
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = "Verify a documentation index and let this node search it, or go back to the one before."
+    help = (
+        "Verify a documentation index and let this node search it, or go back to the one "
+        "before. Examples: install_docs_index docs-17.4.0.sqlite3; install_docs_index "
+        "--from-registry; install_docs_index --rollback"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)

@@ -23,8 +23,9 @@ class Command(BaseCommand):
     requires_system_checks = []
     help = (
         "Print a token of this gateway's own: the key of any OpenAI client at /openai/v1. On "
-        "GitLab's paths its bearer also sends the headers 'X-Gitlab-Authentication-Type: oidc' and "
-        "'X-Gitlab-Global-User-Id: <user>'."
+        "GitLab's paths its bearer also sends the headers 'X-Gitlab-Authentication-Type: oidc' "
+        "and 'X-Gitlab-Global-User-Id: <user>'. Example: issue_token --user me --scopes "
+        "duo_chat,complete_code --ttl 600"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

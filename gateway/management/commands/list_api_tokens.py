@@ -9,7 +9,10 @@ from gateway.models import ApiToken
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = "List the tokens of the REST API: scopes, expiry, last use. The tokens are not stored."
+    help = (
+        "List the tokens of the REST API: scopes, expiry, last use. The tokens are not stored. "
+        "Example: list_api_tokens --json"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="for machines")

@@ -14,7 +14,10 @@ from selfhosted_models.errors import EndpointRefused
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = "Put a documentation index and its manifest into the package registry."
+    help = (
+        "Put a documentation index and its manifest into the package registry. Example: "
+        "publish_docs_index docs-17.4.0.sqlite3"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", type=Path, help="as build_docs_index wrote it")

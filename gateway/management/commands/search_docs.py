@@ -17,7 +17,10 @@ _DEFAULT_LIMIT = 5
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = "Search the installed documentation of GitLab."
+    help = (
+        'Search the installed documentation of GitLab. Examples: search_docs "how do I reset a '
+        'password"; search_docs runners --gitlab-version 17.4.0 --json'
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("query", nargs="?", metavar="QUERY", help="in any words")

@@ -11,7 +11,8 @@ class Command(BaseCommand):
     requires_system_checks = []
     help = (
         "List the questions the documentation did not answer, most often asked first. They are "
-        "kept, without what looks private, while DOCS_UNANSWERED_QUESTIONS is not 0."
+        "kept, without what looks private, while DOCS_UNANSWERED_QUESTIONS is not 0. Examples: "
+        "unanswered_questions --json; unanswered_questions --forget"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -12,7 +12,8 @@ class Command(BaseCommand):
     requires_system_checks = []
     help = (
         "Check that no audit record and no revision was changed or taken away. Note the head it "
-        "prints elsewhere: with --head it later proves that nothing before it was rewritten."
+        "prints elsewhere: with --head it later proves that nothing before it was rewritten. "
+        "Examples: verify_audit; verify_audit --head 42:<hash printed before>"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

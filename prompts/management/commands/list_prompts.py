@@ -9,7 +9,10 @@ from prompts.reference import prompt_rows, reference_page
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = "List the prompt of each feature and model family, with its version."
+    help = (
+        "List the prompt of each feature and model family, with its version. Examples: "
+        "list_prompts --all; list_prompts --json"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--all", action="store_true", help="list GitLab's further prompts too")

@@ -14,7 +14,11 @@ from selfhosted_models.families import ModelFamily
 
 class Command(BaseCommand):
     requires_system_checks = []
-    help = "Show what would be asked of a model, filled in with samples or with inputs of your own."
+    help = (
+        "Show what would be asked of a model, filled in with samples or with inputs of your "
+        "own. Examples: show_prompt duo_chat --family mistral-7b; show_prompt code_completions "
+        "--family codegemma-2b --inputs inputs.json"
+    )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         # Django's own --version gives way to the prompt's.

@@ -1,0 +1,91 @@
+"""A healthy installation and five broken ones, for the tests of `doctor` and its recordings."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from cryptography.fernet import Fernet
+
+from tests.e2e.conftest import Site
+from tests.services import REPOSITORY, free_port
+
+PASSWORD = "canary-0123456789"
+
+
+@contextmanager
+def _as_it_is(_: Site) -> Iterator[dict[str, str]]:
+    yield {}
+
+
+@contextmanager
+def _without_database(_: Site) -> Iterator[dict[str, str]]:
+    yield {"DATABASE_URL": f"postgres://duo:{PASSWORD}@127.0.0.1:{free_port()}/duo"}
+
+
+@contextmanager
+def _with_other_keys(_: Site) -> Iterator[dict[str, str]]:
+    yield {"ENCRYPTION_KEYS": Fernet.generate_key().decode()}
+
+
+@contextmanager
+def _without_model_server(site: Site) -> Iterator[dict[str, str]]:
+    site.network.break_with("refuse")
+    yield {}
+
+
+@contextmanager
+def _with_a_login_page(site: Site) -> Iterator[dict[str, str]]:
+    site.gitlab.discovery_fault = "html"
+    try:
+        yield {}
+    finally:
+        site.gitlab.discovery_fault = None
+
+
+@contextmanager
+def _without_redis(_: Site) -> Iterator[dict[str, str]]:
+    yield {"REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0"}
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """An installation, and which checks are to fail on it.
+
+    Attributes:
+        broken: Breaks the site while it lasts; yields variables to set for the command.
+    """
+
+    title: str
+    broken: Callable[[Site], AbstractContextManager[dict[str, str]]]
+    fails: frozenset[str] = frozenset()
+
+    def examine(self, site: Site, *options: str) -> "subprocess.CompletedProcess[str]":
+        """Run `doctor` on the site in this state."""
+        site.network.heal()
+        with self.broken(site) as variables:
+            return subprocess.run(
+                [sys.executable, "manage.py", "doctor", "--gateway-url", site.url, *options],
+                cwd=REPOSITORY,
+                env={**site.gateway.env, **variables},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+
+SETUPS = (
+    SetUp("A healthy installation", _as_it_is),
+    SetUp("The database is down", _without_database, frozenset({"database"})),
+    SetUp(
+        "Other ENCRYPTION_KEYS than the keys were saved with",
+        _with_other_keys,
+        frozenset({"encryption", "model_servers", "features"}),
+    ),
+    SetUp("The model server is down", _without_model_server, frozenset({"model_servers"})),
+    SetUp(
+        "Something else answers at the URL of GitLab", _with_a_login_page, frozenset({"issuers"})
+    ),
+    SetUp("Redis is down", _without_redis, frozenset({"redis"})),
+)
