@@ -2,12 +2,13 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import django.conf
 from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError
 
 from docsearch import signing
 from docsearch.errors import KeyInvalid, VersionInvalid
@@ -20,6 +21,8 @@ from gateway.serving_exports import load_signing_key, trusted_keys_from_settings
 from gateway.trusted_keys import issuer_sources, load_own_keys
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.models import ModelDeployment
+from selfhosted_models.secrets import SecretBox
 from selfhosted_models.transport import trusted_roots
 
 settings = django.conf.settings
@@ -319,6 +322,29 @@ def _check_data_dir_mode() -> Iterator[CheckMessage]:
                 hint=f"Run: chmod 600 {path}",
                 id="gateway.E007",
             )
+
+
+@register(Tags.database)
+def check_stored_keys(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Whether every stored key still opens: `migrate`, and so every start, looks."""
+    if not databases:
+        return []
+    box = SecretBox(settings.ENCRYPTION_KEYS)
+    try:
+        rows = list(ModelDeployment.objects.exclude(api_key_ciphertext=""))
+    except DatabaseError:  # before the first migration there is nothing to open
+        return []
+    lost = [row.name for row in rows if box.key_number_of(row.api_key_ciphertext) is None]
+    if not lost:
+        return []
+    return [
+        Warning(
+            f"None of ENCRYPTION_KEYS opens the key of: {', '.join(lost)}. They answer nothing.",
+            hint="Put back the key that was retired, run manage.py rotate_keys and retire it then; "
+            "or enter the keys of these deployments again.",
+            id="gateway.W003",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)

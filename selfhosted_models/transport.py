@@ -131,7 +131,7 @@ async def read_certificate_end(
             policy.check(host, str(place[0]))
             policy.check_listener(str(place[0]), port)
         address = str(found[0][4][0])
-        tls = ssl.create_default_context()
+        tls = trusted_roots()
         _, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=host)
         try:
             certificate = writer.get_extra_info("peercert")

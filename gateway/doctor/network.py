@@ -67,7 +67,7 @@ def check_certificates(patient: Patient) -> Iterator[Told]:
             ends_at = await read_certificate_end(policy, hop.endpoint, within_s=_QUICK.total_s)
         except ssl.SSLCertVerificationError as error:
             remedy = (
-                "If it is of your own authority, add that to a bundle and set SSL_CERT_FILE to it. "
+                "If it is of your own authority, set CA_BUNDLE to its certificate. "
                 "Else renew the certificate, or dial the name that is in it."
             )
             return failed(name, f"certificate refused: {error.verify_message}", remedy)

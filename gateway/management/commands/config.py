@@ -31,7 +31,6 @@ from gateway.configuration.parsing import MAX_BYTES, document_of, parse_document
 from gateway.configuration.planning import Action, Change, difference
 from gateway.configuration.stored import read_configuration
 from gateway.models import Revision
-from gateway.system_user import system_user
 
 UNHEALTHY, MISUSED = 1, 2
 _STDIO = "-"

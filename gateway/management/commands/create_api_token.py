@@ -2,11 +2,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway.audit import Attribution, Origin
+from gateway.audit import Attribution, Origin, system_user
 from gateway.models import ApiToken
 from gateway.rest.api_tokens import DEFAULT_TTL_S, MAX_TTL_S, create_api_token
 from gateway.rest.scopes import Scope
-from gateway.system_user import system_user
 
 MISUSED = 2
 

@@ -9,7 +9,10 @@ from gateway.audit import Attribution, Origin, record, system_user
 
 
 class Command(BaseCommand):
-    help = "Forget a user's authenticator app: the next login sets up a new one."
+    help = (
+        "Forget a user's authenticator app: the next login sets up a new one. "
+        "Example: reset_second_factor alice"
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", help="who lost the phone")

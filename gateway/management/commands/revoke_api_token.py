@@ -2,10 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway.audit import Attribution, Origin
+from gateway.audit import Attribution, Origin, system_user
 from gateway.models import ApiToken
 from gateway.rest.api_tokens import revoke_api_token
-from gateway.system_user import system_user
 
 
 class Command(BaseCommand):

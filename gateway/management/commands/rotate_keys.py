@@ -6,9 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from docsearch.progress import progress_bar
-from gateway.audit import Attribution, Origin
+from gateway.audit import Attribution, Origin, system_user
 from gateway.key_rotation import Rotation, plan_rotation, rotate_stored_keys
-from gateway.system_user import system_user
 from selfhosted_models.secrets import SecretBox
 
 UNHEALTHY = 1

@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from gateway.audit import Attribution, Origin
+from gateway.checks import check_stored_keys
 from gateway.configuration.history import newest_revision
 from gateway.key_rotation import plan_rotation, rotate_stored_keys
 from gateway.models import AuditRecord
@@ -95,3 +96,13 @@ def test_check_tells_and_changes_nothing(
     call_command("rotate_keys", "--check")
 
     assert "may be removed" in capsys.readouterr().out
+
+
+def test_key_that_was_retired_too_early_is_told_at_every_start(rotating: Settings) -> None:
+    assert check_stored_keys(databases=["default"]) == []
+    rotating.ENCRYPTION_KEYS = [NEW]
+
+    (message,) = check_stored_keys(databases=["default"])
+
+    assert message.id == "gateway.W003"
+    assert "a, b" in message.msg
