@@ -12,18 +12,9 @@ MASK = "***"
 #: Shorter ones would mask ordinary words.
 LEAST_CHARS = 6
 
-_SETTINGS = (
-    "SECRET_KEY",
-    "ENCRYPTION_KEYS",
-    "SERVING_CONFIG_TOKEN",
-    "SERVING_CONFIG_SIGNING_KEY",
-    "DOCS_REGISTRY_TOKEN",
-    "DOCS_SIGNING_KEY",
-    "AIGW_SELF_SIGNED_JWT__SIGNING_KEY",
-    "AIGW_SELF_SIGNED_JWT__VALIDATION_KEY",
-)
 _URLS = ("DATABASE_URL", "REDIS_URL")
-_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+#: Settings and variables; trusted keys are public.
+_NAME = re.compile(r"(?<!TRUSTED_)(KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
 #: What looks like one, whosever it is.
 _SHAPES = re.compile(
     r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # a JWT
@@ -61,13 +52,16 @@ class KnownSecrets:
 
 
 def _of(settings: Any) -> Iterator[str]:
-    for name in _SETTINGS:
+    for name in filter(_NAME.search, dir(settings)):
         value = getattr(settings, name)
-        yield from [value] if isinstance(value, str) else value
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from (item for item in value if isinstance(item, str))
     for name in _URLS:
         yield from _passwords(getattr(settings, name))
     for name, value in os.environ.items():
-        if _VARIABLE.search(name.upper()):
+        if _NAME.search(name.upper()):
             yield value
 
 

@@ -76,6 +76,7 @@ class Patient:
         named = [
             ("GitLab", "AIGW_GITLAB_URL", self.settings.AIGW_GITLAB_URL),
             ("the docs registry", "DOCS_REGISTRY_URL", self.settings.DOCS_REGISTRY_URL),
+            ("the documentation's search engine", "DOCS_SEARCH_URL", self.settings.DOCS_SEARCH_URL),
             ("the configuration node", "SERVING_CONFIG_URL", self.settings.SERVING_CONFIG_URL),
         ]
         for name, setting, url in named:
