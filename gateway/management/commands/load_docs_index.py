@@ -14,7 +14,8 @@ class Command(BaseCommand):
     requires_system_checks = []
     help = (
         "Put an installed documentation index into the search engine of DOCS_SEARCH_URL, and let "
-        "it answer for its version. May be repeated. Example: load_docs_index --gitlab-version 17.4.0"
+        "it answer for its version. May be repeated. Example: "
+        "load_docs_index --gitlab-version 17.4.0"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

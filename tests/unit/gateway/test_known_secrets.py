@@ -1,5 +1,6 @@
 import json
 
+import django.conf
 import pytest
 from pytest_django import Settings
 
@@ -9,8 +10,8 @@ from gateway.known_secrets import MASK, KnownSecrets
 CANARY = "canary-0123456789"
 
 
-def known(settings: Settings) -> KnownSecrets:
-    return KnownSecrets.of_settings(settings)
+def known() -> KnownSecrets:
+    return KnownSecrets.of_settings(django.conf.settings)
 
 
 @pytest.mark.parametrize(
@@ -19,13 +20,13 @@ def known(settings: Settings) -> KnownSecrets:
 def test_secret_of_a_setting_is_masked(settings: Settings, name: str) -> None:
     setattr(settings, name, CANARY)
 
-    assert known(settings).masked(f"it is {CANARY}!") == f"it is {MASK}!"
+    assert known().masked(f"it is {CANARY}!") == f"it is {MASK}!"
 
 
 def test_password_in_a_url_is_masked_as_written_and_as_meant(settings: Settings) -> None:
     settings.DATABASE_URL = "postgres://duo:pass%40word-1@db/duo"
 
-    masked = known(settings).masked("pass%40word-1 and pass@word-1")
+    masked = known().masked("pass%40word-1 and pass@word-1")
 
     assert masked == f"{MASK} and {MASK}"
 
@@ -35,7 +36,7 @@ def test_secret_of_the_environment_is_masked(
 ) -> None:
     monkeypatch.setenv("CODEGEMMA_KEY", CANARY)
 
-    assert known(settings).holds(f"x{CANARY}x")
+    assert known().holds(f"x{CANARY}x")
 
 
 @pytest.mark.parametrize(
@@ -51,14 +52,14 @@ def test_secret_of_the_environment_is_masked(
     ],
 )
 def test_what_looks_like_a_secret_is_masked_whosever_it_is(settings: Settings, text: str) -> None:
-    assert known(settings).holds(text)
-    assert not known(settings).holds(known(settings).masked(text))
+    assert known().holds(text)
+    assert not known().holds(known().masked(text))
 
 
 def test_ordinary_words_stay(settings: Settings) -> None:
     text = "gpu1 at http://10.0.4.11:8000/v1 answered 401: check its API key."
 
-    assert known(settings).masked(text) == text
+    assert known().masked(text) == text
 
 
 def test_private_key_is_masked_however_it_is_spelt(settings: Settings) -> None:
@@ -66,4 +67,4 @@ def test_private_key_is_masked_however_it_is_spelt(settings: Settings) -> None:
     body = pem.splitlines()[1]
 
     for text in (pem, json.dumps({"key": pem}), pem.replace("\n", "\\n")):
-        assert body not in known(settings).masked(text)
+        assert body not in known().masked(text)
