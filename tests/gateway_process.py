@@ -106,8 +106,9 @@ class Gateway:
 
     def log_events(self, name: str) -> list[dict[str, Any]]:
         """Return the logged events of that name, oldest first."""
-        lines = self.log().splitlines()
-        events = [json.loads(line) for line in lines if line.startswith("{")]
+        lines = self.log().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # the last is being written
+        events = [json.loads(line) for line in whole if line.startswith("{")]
         return [event for event in events if event["event"] == name]
 
     def log(self) -> str:

@@ -48,6 +48,7 @@ def test_a_fake_server_is_well_and_explained(running: Gateway, model_server: Mod
     assert explained["corrected_url"] == model_server.endpoint
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_real_model_is_measured(running: Gateway, llm_url: str) -> None:
     register(running, "real", llm_url, LLM)
