@@ -316,7 +316,7 @@ async def test_connection_that_is_not_accepted_times_out(door: OutboundDoor) -> 
 async def test_connection_is_told_as_such_where_the_answer_has_even_less_time(
     door: OutboundDoor,
 ) -> None:
-    clocks = Clocks(connect_s=3, first_token_s=TINY_S, idle_s=2, total_s=2)
+    clocks = Clocks(connect_s=3, first_token_s=1, idle_s=2, total_s=2)
 
     with full_port() as port, pytest.raises(UpstreamTimeout, match="not accept a connection"):
         await door.fetch(
