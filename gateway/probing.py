@@ -10,15 +10,16 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from concurrent.futures import Executor
 
 import structlog
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from gateway.endpoint_news import Exchange, Key, News, exchange_news
+from gateway.endpoint_news import Exchange, Key, Load, News, exchange_news
 from gateway.routing.endpoint_state import EndpointState, HealthState
 from gateway.routing.fleet import Fleet
+from gateway.routing.line import Lane
 from selfhosted_models.endpoints import Endpoint
 from selfhosted_models.errors import DeploymentError
 from selfhosted_models.serving import Clocks, ServingConfig
@@ -70,6 +71,7 @@ class Prober:
         self._exchange_with_others = exchange
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._told: dict[Key, News] = {}
+        self._busy: set[str] = set()
 
     async def round(self) -> float:
         """Pass on what was heard, learn what others have, and probe if that is this worker's job.
@@ -82,7 +84,8 @@ class Prober:
         ]
         news = [item for item in map(self._news_of, places) if item is not None]
         try:
-            known, is_prober = await self._exchange(news)
+            loads = self._loads({serving.deployment for serving, _ in places})
+            known, is_prober = await self._exchange(news, loads)
         except (DatabaseError, InterfaceError) as error:
             log.warning("endpoint_news.not_exchanged", error=type(error).__name__)
         else:
@@ -92,12 +95,28 @@ class Prober:
                 await self._probe_silent(places, known)
         return ROUND_EVERY_S * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
 
-    async def _exchange(self, news: list[News]) -> tuple[dict[Key, News], bool]:
+    def _loads(self, deployments: Collection[str]) -> list[Load]:
+        """Return what this worker has under way; of those that are idle by now, once more."""
+        loads = [
+            Load(
+                deployment=name,
+                in_flight=line.in_flight,
+                slots=line.limit,
+                waiting={lane.name.lower(): line.waiting_in(lane) for lane in Lane},
+            )
+            for name, line in self._fleet.lines.items()
+            if name in deployments
+        ]
+        told = [load for load in loads if not load.is_idle or load.deployment in self._busy]
+        self._busy = {load.deployment for load in loads if not load.is_idle}
+        return told
+
+    async def _exchange(self, news: list[News], loads: list[Load]) -> tuple[dict[Key, News], bool]:
         def exchange() -> tuple[dict[Key, News], bool]:
             close_old_connections()
             try:
                 return self._exchange_with_others(
-                    news, worker=self._worker, now=self._fleet.wall_clock()
+                    news, loads, worker=self._worker, now=self._fleet.wall_clock()
                 )
             finally:
                 close_old_connections()

@@ -423,6 +423,27 @@ class EndpointHealthChange(models.Model):
         return f"{self.url} became {self.state}"
 
 
+class DeploymentLoad(models.Model):
+    """What one worker has under way at a deployment, while it has anything."""
+
+    deployment = models.ForeignKey(ModelDeployment, models.CASCADE, related_name="load")
+    worker = models.CharField(max_length=128)
+    in_flight = models.PositiveIntegerField(help_text="Requests the servers work on.")
+    slots = models.PositiveIntegerField(help_text="So many it may have in flight.")
+    waiting = models.JSONField(help_text="Requests waiting for a slot, by lane.")
+    told_at = models.DateTimeField(help_text="UTC.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["deployment", "worker"], name="selfhosted_models_load_one_each"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.in_flight} at {self.deployment} by {self.worker}"
+
+
 class FingerprintQuerySet(models.QuerySet["Fingerprint"]):
     def newest(self) -> "FingerprintQuerySet":
         """Return the last measured one of each deployment."""

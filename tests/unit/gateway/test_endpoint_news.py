@@ -15,7 +15,7 @@ def news(state: str = "healthy", at: float = T0, reason: str = "", name: str = "
 
 
 def tell(*told: News, worker: str = "a", now: float = T0) -> dict[tuple[str, str], News]:
-    known, _ = exchange_news(told, worker=worker, now=now)
+    known, _ = exchange_news(told, (), worker=worker, now=now)
     return known
 
 
@@ -62,7 +62,7 @@ def test_news_of_a_deployment_that_is_gone_is_passed_over() -> None:
 
 def test_one_worker_probes_until_it_falls_silent() -> None:
     def is_prober(worker: str, now: float) -> bool:
-        return exchange_news((), worker=worker, now=now)[1]
+        return exchange_news((), (), worker=worker, now=now)[1]
 
     assert is_prober("a", T0)
     assert not is_prober("b", T0 + 1)

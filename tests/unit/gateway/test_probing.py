@@ -1,16 +1,19 @@
 import asyncio
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connections
 
+from gateway.endpoint_news import Load, load_of
 from gateway.probing import RETOLD_AFTER_S, Prober
 from gateway.routing.endpoint_state import HealthState
 from gateway.routing.fleet import Fleet
+from gateway.routing.line import Lane
 from selfhosted_models.endpoints import Endpoint
 from selfhosted_models.errors import UpstreamUnreachable
-from selfhosted_models.models import EndpointHealth
+from selfhosted_models.models import EndpointHealth, ModelDeployment
 from selfhosted_models.serving import ServingConfig
 from tests.factories import make_deployment
 from tests.unit.gateway import parts
@@ -237,3 +240,30 @@ def _heard_at() -> float:
         return EndpointHealth.objects.get(url=URLS[0]).heard_at.timestamp()
     finally:
         connections.close_all()
+
+
+def _load() -> Load | None:
+    try:
+        return load_of(ModelDeployment.objects.get(), now=Clock.now)
+    finally:
+        connections.close_all()
+
+
+async def test_what_all_workers_have_under_way_is_told_until_it_is_over(
+    workers: tuple[Worker, Worker],
+) -> None:
+    first, second = workers
+    lines = [worker.fleet.line_of(worker.serving) for worker in (first, second)]
+    slots = [await line.enter(Lane.CHAT, "dana", by=math.inf) for line in lines]
+    for worker in workers:
+        await worker.prober.round()
+    busy = await asyncio.to_thread(_load)
+
+    for line, slot in zip(lines, slots, strict=True):
+        line.leave(slot)
+    for worker in workers:
+        await worker.prober.round()
+
+    assert busy is not None
+    assert (busy.in_flight, busy.waiting["chat"]) == (2, 0)
+    assert await asyncio.to_thread(_load) is None
