@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from gateway.configuration_admin import ConfigurationAdmin
+from gateway.probe_admin import ProbingAdmin
 from gateway.standing import worst
 from selfhosted_models.admin import ModelDeploymentAdmin
 from selfhosted_models.endpoints import UrlPolicy, is_ip_literal, parse_endpoint
@@ -22,7 +23,7 @@ _DEACTIVATES_IN_USE = "deactivates_in_use"
 _WELL_KNOWN = {"localhost": "127.0.0.1"}
 
 
-class RecordedDeploymentAdmin(ConfigurationAdmin, ModelDeploymentAdmin):
+class RecordedDeploymentAdmin(ProbingAdmin, ConfigurationAdmin, ModelDeploymentAdmin):
     list_display: Any = (
         *("name", "is_active", "health"),
         *("used_by", "family", "endpoint_list", "has_key"),

@@ -87,9 +87,10 @@ class ProbeRun(BackgroundRun):
             self._held().update(results=self.results)
 
     def finish(self, state: RunState, reason: str = "") -> None:
-        """End it; the key it was asked with is forgotten."""
+        """End it; the key it was asked with is forgotten, unless a deployment may come of it."""
         super().finish(state, reason)
-        self.forget_key()
+        if self.kind != ProbeKind.INSPECTION:
+            self.forget_key()
 
     def forget_key(self) -> None:
         """Keep no key of a run that is over."""

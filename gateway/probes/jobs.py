@@ -22,7 +22,8 @@ from selfhosted_models.probe_runs import ProbeKind, ProbeRun
 PER_MINUTE = 10
 
 _ASKED_WITH = (
-    *("name", "family", "serving_format", "endpoints", "model_identifier", "api_key_ciphertext"),
+    *("name", "family", "serving_format", "endpoints", "model_identifier"),
+    *("api_key_ciphertext", "api_key_hint", "api_key_fingerprint"),
     *("context_tokens", "max_in_flight"),
     *("first_token_timeout_s", "idle_timeout_s", "total_timeout_s"),
 )

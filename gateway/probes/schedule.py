@@ -25,6 +25,8 @@ AUTHOR = "schedule"
 SETTLED_AFTER = timedelta(minutes=1)
 #: A server that did not answer is asked again after so long: it may be loading its model.
 AGAIN_AFTER = timedelta(minutes=15)
+#: A deployment is made of an inspection within so long, or the key is entered again.
+KEY_KEPT_FOR = timedelta(hours=1)
 #: Runs of no stored deployment are kept so long.
 KEPT_FOR = timedelta(days=1)
 
@@ -89,7 +91,7 @@ def _last(hour: int, now: datetime) -> datetime:
 def forget_runs() -> None:
     """Delete the runs that nobody looks at any more; no key outlives its run."""
     over = ProbeRun.objects.exclude(state__in=[RunState.QUEUED, RunState.RUNNING])
-    for run in over.exclude(draft={}):
+    for run in over.exclude(draft={}).filter(created_at__lt=timezone.now() - KEY_KEPT_FOR):
         run.forget_key()
     over.filter(deployment=None, created_at__lt=timezone.now() - KEPT_FOR).delete()
     for row in ModelDeployment.objects.all():

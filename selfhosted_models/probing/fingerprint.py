@@ -36,12 +36,13 @@ def differences(before: Facts, after: Facts) -> Differences:
 def described(changes: Mapping[str, list[bool | int]]) -> str:
     """Return `changes` as a sentence, as in "context: 8,192, was 16,384"."""
     return "; ".join(
-        f"{trait}: {_word(after)}, was {_word(before)}"
+        f"{trait}: {told(after)}, was {told(before)}"
         for trait, (before, after) in sorted(changes.items())
     )
 
 
-def _word(value: bool | int) -> str:
+def told(value: bool | int) -> str:
+    """Return a fact in words: yes, no, or a number."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}"

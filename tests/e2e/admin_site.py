@@ -21,6 +21,8 @@ PAGES = {
     "deployments": "selfhosted_models/modeldeployment/",
     "deployment": "selfhosted_models/modeldeployment/{deployment}/change/",
     "deployment-add": "selfhosted_models/modeldeployment/add/",
+    "deployment-add-asked": "selfhosted_models/modeldeployment/add/?probe=2&suggestion=0",
+    "deployment-test": "selfhosted_models/modeldeployment/probes/1/",
     "deployment-delete": "selfhosted_models/modeldeployment/{deployment}/delete/",
     "explain": "explain/?feature=test_generation",
     "history": "history/",
@@ -57,6 +59,61 @@ for name, (state, reason) in states.items():
             deployment=row, url=url, state=state, reason=reason, since=now, heard_at=now
         )
 """
+_PROBES = f"""
+from datetime import timedelta
+from django.utils import timezone
+from selfhosted_models.models import (
+    DeploymentLoad, EndpointHealthChange, Fingerprint, ModelDeployment, ProbeRun
+)
+now = timezone.now()
+row = ModelDeployment.objects.get(name="mixtral-gpu2")
+results = [
+    dict(trait=trait, state=state, detail=detail, took_ms=took_ms, remedy=remedy, outcome="ok",
+         context_tokens=None, first_token_ms=None, tokens_per_s=None)
+    for trait, state, detail, took_ms, remedy in (
+        ("reachable", "yes", "Something answers at http://10.0.4.12:8000.", 12.0, ""),
+        ("authenticated", "yes", "The server takes our requests.", 180.0, ""),
+        ("model_found", "yes", "The server lists it.", 0.0, ""),
+        ("chat", "yes", "It answers the prompt of chat.", 900.0, ""),
+        ("streaming", "no", "The answer came in one piece.", 1100.0,
+         "Look whether a proxy before the server collects its answers."),
+        ("fill_in_middle", "unknown", "It could not be measured.", 10.0, ""),
+        ("tools", "not_applicable", "Only a chat is offered tools.", 0.0, ""),
+    )
+]
+fingerprint = Fingerprint.objects.create(
+    deployment=row, subject=row.measured_subject, digest="4f1c" * 8, results=results,
+    facts={{"chat": True, "streaming": False, "context": 16384}},
+    differences={{"context": [32768, 16384]}}, created_at=now, measured_at=now,
+)
+EndpointHealthChange.objects.create(
+    deployment=row, url=row.endpoints[0], state="degraded", at=now,
+    reason="3 of the last 20 requests failed.",
+)
+DeploymentLoad.objects.create(
+    deployment=row, worker="a", in_flight=6, slots=8, told_at=now + timedelta(hours=1),
+    waiting={{"completion": 0, "chat": 3, "batch": 1}},
+)
+ProbeRun.objects.create(
+    pk=1, kind="measurement", state="finished", deployment=row, results=results,
+    subject=row.measured_subject, fingerprint=fingerprint, started_by={ADMIN!r},
+)
+url = "http://10.0.4.15:8000/v1"
+suggestions = [
+    dict(url=url, serving_format="openai_chat", model_identifier=name, family=family,
+         context_tokens=tokens)
+    for name, family, tokens in (
+        ("mistralai/Mistral-7B-Instruct-v0.1", "mistral-7b", 32768),
+        ("google/codegemma-7b-it", "codegemma-7b-it", 8192),
+    )
+]
+ProbeRun.objects.create(
+    pk=2, kind="inspection", state="finished", started_by={ADMIN!r},
+    draft={{"endpoints": ["http://10.0.4.15:8000"]}},
+    results=[dict(outcome="ok", suggestions=suggestions, message=f"The server at "
+        f"http://10.0.4.15:8000 speaks OpenAI-compatible chat. Register it as {{url}}.")],
+)
+"""
 
 
 def _deployment(name: str, family: str, address: str, **more: object) -> dict[str, object]:
@@ -92,6 +149,7 @@ def furnish(site: Gateway) -> None:
         },
     )
     site.manage("shell", "-c", _HEALTH)
+    site.manage("shell", "-c", _PROBES)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The admin pages in a real browser: what an admin does there, and whether everybody can."""
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -14,11 +15,13 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.e2e.admin_site import ADMIN, addresses, furnish, log_in, site_with_users
 from tests.e2e.conftest import CHROMIUM_FLAGS
+from tests.fakes.model_server import ModelServer, Script
 from tests.gateway_process import Gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FEATURES = "/admin/feature_config/featuresetting/"
+DEPLOYMENTS = "/admin/selfhosted_models/modeldeployment/"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,7 @@ async def first_run(empty_site: Gateway, browser: Browser) -> dict[str, tuple[st
     """What the pages say, and axe of them, before there is anything; then the site is furnished."""
     page, _ = await inside(browser, empty_site)
     seen = {}
-    for path in ("/admin/", FEATURES, "/admin/selfhosted_models/modeldeployment/"):
+    for path in ("/admin/", FEATURES, DEPLOYMENTS):
         await page.goto(empty_site.url + path)
         seen[path] = (await page.locator("main").inner_text(), await violations(page))
     furnish(empty_site)
@@ -145,6 +148,60 @@ async def test_choices_are_saved_previewed_and_undone(site: Gateway, browser: Br
     await page.get_by_role("button", name="Let it answer").click()
     assert "Saved. Code Generation: mistral-spare" in await messages(page)
     assert complaints == []
+
+
+async def test_a_deployment_is_added_by_its_url_tested_and_saved(
+    site: Gateway, browser: Browser, model_server: ModelServer
+) -> None:
+    page, complaints = await inside(browser, site)
+    findings = page.locator(".findings").first
+
+    # A wrong suffix, and a server that wants a key.
+    model_server.answer_with(Script.error(401))
+    await page.goto(f"{site.url}{DEPLOYMENTS}add/")
+    await page.fill("#pasted_url", f"{model_server.url}/v1/chat/completions")
+    await page.get_by_role("button", name="Ask the server").click()
+    await expect(findings).to_contain_text("wants an API key: enter it and ask again")
+    model_server.answer_with(Script())
+    await page.fill("#pasted_api_key", "sk-of-the-test")
+    await page.get_by_role("button", name="Ask the server").click()
+    await expect(findings).to_contain_text(f"Register it as {model_server.endpoint}.")
+    assert await violations(page) == []
+
+    # One click fills the form in; it is tested as it is, and nothing typed is lost.
+    await page.get_by_role("link", name="Use this").click()
+    await expect(page.locator("#id_endpoints")).to_have_value(model_server.endpoint)
+    await page.fill("#id_name", "by-url")
+    await page.get_by_role("button", name="Test connection").click()
+    await expect(page.locator("#test-findings")).to_contain_text("The server answers.")
+    assert await violations(page) == []
+    assert model_server.exchanges[-1].headers["authorization"] == "Bearer sk-of-the-test"
+
+    await page.get_by_role("button", name="Save", exact=True).click()
+    assert "by-url” was added successfully" in await messages(page)
+    assert complaints == []
+
+
+async def test_a_test_of_a_server_that_hangs_is_watched_and_cancelled(
+    site: Gateway, browser: Browser, model_server: ModelServer
+) -> None:
+    page, _ = await inside(browser, site)
+    model_server.answer_with(Script(stall="before_headers"))
+    await page.goto(f"{site.url}{DEPLOYMENTS}add/")
+    await page.fill("#id_name", "hangs")
+    await page.fill("#id_endpoints", model_server.endpoint)
+    await page.fill("#id_model_identifier", "m")
+    await page.locator("#id_family").select_option("general")
+    await page.locator("#id_serving_format").select_option("openai_chat")
+
+    await page.get_by_role("button", name="Test connection").click()
+    await expect(page.locator("#test-findings")).to_contain_text("Asking the server")
+    await page.locator("#test-findings").get_by_role("button", name="Cancel").click()
+
+    await expect(page.locator("#test-findings")).to_contain_text("Cancelled.")
+    exchange = model_server.wait_for_request()
+    assert await asyncio.to_thread(exchange.closed_by_peer.wait, 5)
+    await expect(page.locator("#id_name")).to_have_value("hangs")
 
 
 async def test_two_admins_at_one_row_lose_nothing(site: Gateway, browser: Browser) -> None:

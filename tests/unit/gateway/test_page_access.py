@@ -13,6 +13,7 @@ from feature_config.catalogue import Feature
 from gateway.configuration.history import stored_data
 from gateway.roles import EDITOR, SECURITY_OFFICER, VIEWER
 from selfhosted_models.models import ModelDeployment
+from selfhosted_models.probe_runs import ProbeKind, ProbeRun
 from tests.factories import make_admin, make_deployment, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
@@ -44,6 +45,12 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     f"{DEPLOYMENT}_change": (INSIDE, EDITORS),
     f"{DEPLOYMENT}_history": (INSIDE, INSIDE),
     f"{DEPLOYMENT}_delete": (EDITORS, EDITORS),
+    "deployment_ask": (NOBODY, EDITORS),
+    "deployment_test_new": (NOBODY, EDITORS),
+    "deployment_test": (NOBODY, EDITORS),
+    "probe_run": (INSIDE, NOBODY),
+    "probe_findings": (INSIDE, NOBODY),
+    "probe_cancel": (NOBODY, EDITORS),
     f"{SETTING}_changelist": (INSIDE, INSIDE),
     f"{SETTING}_add": (NOBODY, NOBODY),
     f"{SETTING}_change": (INSIDE, EDITORS),
@@ -103,6 +110,7 @@ def address(name: str) -> str:
         "feature": Feature.DUO_CHAT.value,
         "family": "general",
         "number": 1,
+        "run_id": ProbeRun.objects.get_or_create(kind=ProbeKind.CHECK, deployment=deployment)[0].pk,
     }
     wanted = pattern.pattern.regex.groupindex
     return reverse(f"admin:{name}", kwargs={key: values[key] for key in wanted})

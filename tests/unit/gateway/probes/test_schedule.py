@@ -166,6 +166,7 @@ def test_old_runs_are_forgotten(clock: time_machine.Traveller) -> None:
         draft={"api_key_ciphertext": "x", "name": ""},
     )
 
+    clock.shift(timedelta(hours=2))
     forget_runs()
     left = ProbeRun.objects.get(kind=ProbeKind.INSPECTION)
     clock.shift(timedelta(days=2))
