@@ -24,6 +24,7 @@ from gateway.views.history_pages import (
     revisions_page,
 )
 from gateway.views.second_factor import SecondFactorView
+from gateway.views.usage import requests, usage
 
 #: The pages every other leads to: title, URL name, permission that shows it. A page that is not
 #: here belongs to the one whose URL begins its own.
@@ -35,6 +36,7 @@ _NAVIGATION = (
     ("Explain", "admin:explain", "view_featuresetting"),
     ("History", "admin:history", "view_revision"),
     ("Audit", "admin:audit", "view_auditrecord"),
+    ("Usage", "admin:usage", "view_usageslice"),
     ("Users", "admin:auth_user_changelist", "view_user"),
 )
 
@@ -116,6 +118,8 @@ def _own_pages() -> list[URLPattern]:
         path("audit/", guarded(audit_page, audit), name="audit"),
         path("audit/verify/", guarded(verify_page, audit, methods=SEND), name="audit_verify"),
         path("audit/export/", guarded(export_page, audit, methods=SEND), name="audit_export"),
+        path("usage/", guarded(usage, "gateway.view_usageslice"), name="usage"),
+        path("usage/requests/", guarded(requests, "gateway.view_loggedrequest"), name="requests"),
     ]
 
 

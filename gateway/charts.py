@@ -58,10 +58,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One row of numbers, a value for each slot; None where there is nothing to tell."""
+    """One row of numbers, a value for each slot; None where there is nothing to tell.
+
+    Attributes:
+        tone: Of a colour that means something: good, warn, bad, none. Left out: the next colour.
+    """
 
     name: str
     values: Sequence[float | None]
+    tone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +85,21 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A rectangle; `series` is the number of its colour."""
+    """A rectangle; `style` is the class of its colour."""
 
     x: float
     y: float
     width: float
     height: float
-    series: int
+    style: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line with gaps, as the `d` of an SVG path; `series` is the number of its colour."""
+    """A line with gaps, as the `d` of an SVG path; `style` is the class of its colour."""
 
     path: str
-    series: int
+    style: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +118,14 @@ class Chart:
     Attributes:
         key: Unique on its page; ids are made of it.
         summary: One sentence for those who do not see the picture.
+        legend: Name and class of each series.
         rows: Of the table: the slot's label, then a text for each series. Newest first.
     """
 
     key: str
     title: str
     summary: str
-    names: tuple[str, ...]
+    legend: tuple[tuple[str, str], ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     bars: tuple[Bar, ...]
@@ -153,11 +159,11 @@ def stacked_bars(
     bars = []
     for at in range(len(slots)):
         y = HEIGHT
-        for number, item in enumerate(series):
+        for item, style in zip(series, _styles(series), strict=True):
             if height := (item.values[at] or 0) / top * HEIGHT:
                 y -= height
                 left = (at + (1 - BAR_SHARE) / 2) * step
-                bars.append(Bar(_r(left), _r(y), _r(step * BAR_SHARE), _r(height), number))
+                bars.append(Bar(_r(left), _r(y), _r(step * BAR_SHARE), _r(height), style))
     return _chart(key, title, slots, series, unit, top, bars=tuple(bars))
 
 
@@ -168,8 +174,8 @@ def lines(
     known = [value for item in series for value in item.values if value is not None]
     top = nice_top(max(known, default=0))
     drawn = tuple(
-        Line(path, number)
-        for number, item in enumerate(series)
+        Line(path, style)
+        for item, style in zip(series, _styles(series), strict=True)
         if (path := _path(item.values, top))
     )
     return _chart(key, title, slots, series, unit, top, lines=drawn)
@@ -183,6 +189,10 @@ def nice_top(most: float) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
     apart = next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
     return apart * power * Y_INTERVALS
+
+
+def _styles(series: Sequence[Series]) -> list[str]:
+    return [item.tone or f"s{number}" for number, item in enumerate(series)]
 
 
 def _path(values: Sequence[float | None], top: float) -> str:
@@ -221,7 +231,7 @@ def _chart(
         key=key,
         title=title,
         summary=_summary(slots, series, unit),
-        names=names,
+        legend=tuple(zip(names, _styles(series), strict=True)),
         x_ticks=_x_ticks(slots),
         y_ticks=tuple(
             Tick(_r(HEIGHT * (1 - number / Y_INTERVALS)), unit(top * number / Y_INTERVALS))

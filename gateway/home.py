@@ -6,11 +6,14 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
 from docsearch.store import IndexStore
 from feature_config.catalogue import FEATURES, Feature
 from gateway.routing.endpoint_state import HealthState
 from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
+from gateway.usage.charting import key_figures
+from gateway.usage.series import last_hour
 from selfhosted_models.models import ModelDeployment
 
 
@@ -58,6 +61,7 @@ def home(stored: Stored) -> dict[str, Any]:
             for row in deployments
             for health in [stored.health(row.name) if row.is_active else "inactive"]
         ],
+        "last_hour": key_figures(last_hour(timezone.now())),
         "docs_versions": IndexStore.below(settings.DATA_DIR).installed(),
         "unassigned": states[FeatureState.UNASSIGNED],
     }

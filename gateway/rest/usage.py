@@ -5,8 +5,6 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import django_filters
-from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework import serializers
@@ -15,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from feature_config.catalogue import Feature
-from gateway.errors import Hop
-from gateway.exchange import MAX_USER_CHARS, Ending
+from gateway.exchange import Ending
 from gateway.models import LoggedRequest
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView
+from gateway.usage.filters import LoggedRequestFilter
 from gateway.usage.series import (
     MAX_POINTS,
     By,
@@ -30,7 +28,6 @@ from gateway.usage.series import (
     points_by,
     totals_by,
 )
-from gateway.usage.store import user_hash
 
 MAX_SERIES = 20
 #: How far back a window goes that has no beginning.
@@ -224,38 +221,6 @@ class LoggedRequestSerializer(serializers.ModelSerializer[LoggedRequest]):
             *("configuration", "user_hash", "input_tokens", "output_tokens"),
             *("queued_ms", "first_token_ms", "total_ms"),
         )
-
-
-class LoggedRequestFilter(django_filters.FilterSet):  # type: ignore[misc]  # it has no stubs
-    """What to look for; each that is given must fit."""
-
-    ending = django_filters.ChoiceFilter(choices=[(item.value, item.value) for item in Ending])
-    hop = django_filters.ChoiceFilter(choices=[(item.value, item.value) for item in Hop])
-    feature = django_filters.ChoiceFilter(choices=[(item.value, item.value) for item in Feature])
-    user = django_filters.CharFilter(
-        method="of_user",
-        max_length=MAX_USER_CHARS,
-        label="The user's id as GitLab sends it; only its hash is stored.",
-    )
-
-    class Meta:
-        model = LoggedRequest
-        fields: ClassVar = {
-            "request_id": ["exact"],
-            "deployment": ["exact"],
-            "outcome": ["exact"],
-            "status": ["exact"],
-            "prompt_digest": ["exact"],
-            "user_hash": ["exact"],
-            "ended_at": ["gte", "lt"],
-            "first_token_ms": ["gte"],
-            "total_ms": ["gte"],
-        }
-
-    def of_user(
-        self, rows: QuerySet[LoggedRequest], _name: str, user: str
-    ) -> QuerySet[LoggedRequest]:
-        return rows.filter(user_hash=user_hash(user))
 
 
 @extend_schema_view(

@@ -29,6 +29,10 @@ PAGES = {
     "revision": "history/1/",
     "revision-difference": "history/1/difference/",
     "audit": "audit/",
+    "usage": "usage/?span=day",
+    "usage-year": "usage/?span=year",
+    "requests": "usage/requests/",
+    "requests-failed": "usage/requests/?ending=failed",
     "users": "auth/user/",
     "user-add": "auth/user/add/",
     "password": "password_change/",
@@ -115,6 +119,69 @@ ProbeRun.objects.create(
 )
 """
 
+#: A day of requests, more of them by day, of which some are lost; and how endpoints were.
+_USAGE = """
+import random
+from datetime import timedelta
+from math import sin, pi
+from django.utils import timezone
+from gateway.auth import Caller
+from gateway.errors import Hop
+from gateway.exchange import Exchange
+from gateway.usage.buffer import Taken
+from gateway.usage.store import write_down
+from selfhosted_models.models import EndpointHealthChange, ModelDeployment
+from selfhosted_models.serving_formats.base import Usage
+random = random.Random(7)
+now = timezone.now()
+caller = Caller("instance-1", frozenset(), is_own_issued=False)
+ways = [
+    ("code_completions", "codegemma-gpu1", 0.3, 12), ("code_generations", "mixtral-gpu2", 0.9, 4),
+    ("duo_chat", "mixtral-gpu2", 1.1, 5), ("duo_chat", "mistral-spare", 0.7, 1),
+    ("code_explanation", "codegemma-gpu1", 0.8, 2), ("test_generation", "general-old", 2.0, 1),
+    ("merge_request_summary", "mixtral-gpu2", 1.6, 1), ("", "", 0.1, 1),
+]
+ended = []
+for hours in [*range(24), *range(24, 24 * 330, 53)]:
+    for _ in range(int(30 + 25 * sin(pi * ((now.hour - hours) % 24) / 24))):
+        feature, deployment, typical_s, _ = random.choices(ways, [way[3] for way in ways])[0]
+        at = -3600 * (hours + random.random())
+        first_s = random.lognormvariate(0, 0.5) * typical_s
+        total_s = first_s * (1 + random.random() * 4)
+        exchange = Exchange(random.randbytes(16).hex(), "POST", started_at=at - total_s)
+        exchange.caller, exchange.sent_user = caller, f"user-{random.randrange(40)}"
+        exchange.feature, exchange.deployment = feature, deployment
+        exchange.route, exchange.status, exchange.attempts = "v2/code/completions", 200, 1
+        exchange.prompt, exchange.configuration = "complete/base/1.0.0", "0123456789abcdef"
+        exchange.usage = Usage(random.randrange(200, 2000), random.randrange(10, 200))
+        exchange.first_content_at, exchange.ended_at = at - total_s + first_s, at
+        drawn = random.random()
+        if deployment == "general-old" or drawn < 0.015:
+            exchange.first_content_at, exchange.status, exchange.usage = None, 503, Usage()
+            reason = f"{deployment} cannot be reached: check that the server runs."
+            exchange.fail("upstream_unreachable", reason, Hop.MODEL_SERVER)
+        elif drawn < 0.04:
+            exchange.first_content_at, exchange.status, exchange.usage = None, 422, Usage()
+            exchange.fail("request_invalid", "body.current_file: Field required", Hop.CALLER)
+        elif drawn < 0.16:
+            exchange.outcome = "client_left"
+        ended.append(exchange)
+ended.sort(key=lambda exchange: exchange.ended_at)
+write_down(Taken(ended, 3), clock_offset_s=now.timestamp())
+for name, story in {
+    "codegemma-gpu1": [(400, "healthy"), (9, "degraded"), (8, "healthy")],
+    "mixtral-gpu2": [(30, "healthy"), (3, "degraded")],
+    "general-old": [(20, "starting"), (19, "healthy"), (14, "down"), (13, "healthy"), (6, "down")],
+}.items():
+    row = ModelDeployment.objects.get(name=name)
+    for hours, state in story:
+        EndpointHealthChange.objects.create(
+            deployment=row, url=row.endpoints[0], state=state, at=now - timedelta(hours=hours),
+            reason="It cannot be reached: connection refused." if state == "down" else "",
+        )
+    row.endpoint_health.update(since=now - timedelta(hours=story[-1][0]))
+"""
+
 
 def _deployment(name: str, family: str, address: str, **more: object) -> dict[str, object]:
     return {
@@ -150,6 +217,7 @@ def furnish(site: Gateway) -> None:
     )
     site.manage("shell", "-c", _HEALTH)
     site.manage("shell", "-c", _PROBES)
+    site.manage("shell", "-c", _USAGE)
 
 
 @contextmanager

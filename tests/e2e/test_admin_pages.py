@@ -248,6 +248,29 @@ async def test_history_is_compared_and_gone_back_to_and_verified(
     assert complaints == []
 
 
+async def test_failed_requests_are_found_from_the_charts(site: Gateway, browser: Browser) -> None:
+    page, complaints = await inside(browser, site, "viewer")
+    await page.goto(f"{site.url}/admin/")
+    await page.get_by_role("link", name="The last hour").click()
+
+    # The picture has its numbers behind it, for the keyboard too.
+    chart = page.get_by_role("figure", name="Requests", exact=True)
+    await expect(chart.get_by_role("img")).to_be_visible()
+    await chart.locator("summary").focus()
+    await page.keyboard.press("Enter")
+    await expect(chart.get_by_role("table")).to_be_visible()
+    assert await violations(page) == []
+
+    await page.get_by_label("Deployment").select_option("general-old")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.locator(".key-figures")).to_contain_text("100 %")
+    await page.get_by_role("link", name="Requests one by one").click()
+    await expect(page.locator("tbody tr").first).to_contain_text("general-old")
+    await page.locator("tbody details summary").first.click()
+    await expect(page.locator("tbody tr").first).to_contain_text("check that the server runs")
+    assert complaints == []
+
+
 async def test_every_page_is_usable_by_everyone(site: Gateway, browser: Browser) -> None:
     narrow: Any = {"width": 400, "height": 800}
     page, complaints = await inside(browser, site, viewport=narrow)

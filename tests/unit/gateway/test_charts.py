@@ -30,15 +30,18 @@ SLOTS = [Slot(f"2026-11-22 {hour:02}:00", f"{hour:02}:00") for hour in range(4)]
 
 def test_bars_are_stacked_to_their_share_of_the_axis() -> None:
     chart = stacked_bars(
-        "requests", "Requests", SLOTS, [Series("ok", [8, 4, 0, 0]), Series("failed", [0, 2, 0, 8])]
+        "requests",
+        "Requests",
+        SLOTS,
+        [Series("ok", [8, 4, 0, 0]), Series("failed", [0, 2, 0, 8], "bad")],
     )
 
-    by_slot = [(bar.x // (WIDTH / 4), bar.series, bar.y, bar.height) for bar in chart.bars]
+    by_slot = [(bar.x // (WIDTH / 4), bar.style, bar.y, bar.height) for bar in chart.bars]
     assert by_slot == [
-        (0, 0, 0, HEIGHT),
-        (1, 0, HEIGHT / 2, HEIGHT / 2),
-        (1, 1, HEIGHT / 4, HEIGHT / 4),
-        (3, 1, 0, HEIGHT),
+        (0, "s0", 0, HEIGHT),
+        (1, "s0", HEIGHT / 2, HEIGHT / 2),
+        (1, "bad", HEIGHT / 4, HEIGHT / 4),
+        (3, "bad", 0, HEIGHT),
     ]
     assert [tick.text for tick in chart.y_ticks] == ["0", "2", "4", "6", "8"]
 

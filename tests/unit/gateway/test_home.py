@@ -10,8 +10,12 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from feature_config.catalogue import Feature
+from gateway.errors import Hop
+from gateway.usage.buffer import Taken
+from gateway.usage.store import write_down
 from selfhosted_models.models import EndpointHealth
 from tests.factories import assign, make_admin, make_deployment
+from tests.unit.gateway.usage.ended import ended
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
@@ -94,3 +98,12 @@ def test_somebody_without_a_role_is_told_so_and_sees_nothing() -> None:
 
     assert "You have no role yet" in told
     assert "secret-gpu" not in told
+
+
+def test_last_hour_is_told_at_a_glance(admin: Client) -> None:
+    now = timezone.now().timestamp()
+    failed = ended(-60, outcome="upstream_timeout", hop=Hop.MODEL_SERVER, first_s=None)
+    older = ended(-2 * 3600)
+    write_down(Taken([ended(-5), ended(-60), failed, older], 0), clock_offset_s=now)
+
+    assert "The last hour Requests 3 Errors 1 33.3 % First text 250 ms" in words(admin)

@@ -69,6 +69,8 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "audit": (OFFICERS, NOBODY),
     "audit_verify": (NOBODY, OFFICERS),
     "audit_export": (NOBODY, OFFICERS),
+    "usage": (INSIDE, NOBODY),
+    "requests": (INSIDE, NOBODY),
     "auth_user_changelist": (OFFICERS, OFFICERS),
     "auth_user_add": (OFFICERS, OFFICERS),
     "auth_user_change": (OFFICERS, OFFICERS),

@@ -13,8 +13,8 @@ CALLER = Caller("instance-1", frozenset(), is_own_issued=False)
 def ended(
     at: float,
     *,
-    total_s: float = 1.0,
-    first_s: float | None = 0.2,
+    total_s: float = 0.9,
+    first_s: float | None = 0.25,
     usage: Usage = USAGE,
     **fields: Any,
 ) -> Exchange:
