@@ -84,19 +84,11 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A rectangle; `style` is the class of its colour."""
+class Shape:
+    """All bars, or the whole line, of one series: the `d` of an SVG path, the class of its colour.
 
-    x: float
-    y: float
-    width: float
-    height: float
-    style: str
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line with gaps, as the `d` of an SVG path; `style` is the class of its colour."""
+    One path for many bars: a page of charts would else have thousands of elements.
+    """
 
     path: str
     style: str
@@ -128,8 +120,8 @@ class Chart:
     legend: tuple[tuple[str, str], ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    bars: tuple[Bar, ...]
-    lines: tuple[Line, ...]
+    bars: tuple[Shape, ...]
+    lines: tuple[Shape, ...]
     hovers: tuple[Hover, ...]
     rows: tuple[tuple[str, ...], ...]
     width: float = WIDTH
@@ -156,14 +148,17 @@ def stacked_bars(
     totals = [sum(item.values[at] or 0 for item in series) for at in range(len(slots))]
     top = nice_top(max(totals, default=0))
     step = WIDTH / max(len(slots), 1)
+    tops = [HEIGHT] * len(slots)
     bars = []
-    for at in range(len(slots)):
-        y = HEIGHT
-        for item, style in zip(series, _styles(series), strict=True):
+    for item, style in zip(series, _styles(series), strict=True):
+        path = ""
+        for at in range(len(slots)):
             if height := (item.values[at] or 0) / top * HEIGHT:
-                y -= height
+                tops[at] -= height
                 left = (at + (1 - BAR_SHARE) / 2) * step
-                bars.append(Bar(_r(left), _r(y), _r(step * BAR_SHARE), _r(height), style))
+                path += _rectangle(left, tops[at], step * BAR_SHARE, height)
+        if path:
+            bars.append(Shape(path, style))
     return _chart(key, title, slots, series, unit, top, bars=tuple(bars))
 
 
@@ -174,7 +169,7 @@ def lines(
     known = [value for item in series for value in item.values if value is not None]
     top = nice_top(max(known, default=0))
     drawn = tuple(
-        Line(path, style)
+        Shape(path, style)
         for item, style in zip(series, _styles(series), strict=True)
         if (path := _path(item.values, top))
     )
@@ -193,6 +188,10 @@ def nice_top(most: float) -> float:
 
 def _styles(series: Sequence[Series]) -> list[str]:
     return [item.tone or f"s{number}" for number, item in enumerate(series)]
+
+
+def _rectangle(x: float, y: float, width: float, height: float) -> str:
+    return f"M{_r(x)} {_r(y)}h{_r(width)}v{_r(height)}h{-_r(width)}z"
 
 
 def _path(values: Sequence[float | None], top: float) -> str:
@@ -218,8 +217,8 @@ def _chart(
     unit: Unit,
     top: float,
     *,
-    bars: tuple[Bar, ...] = (),
-    lines: tuple[Line, ...] = (),
+    bars: tuple[Shape, ...] = (),
+    lines: tuple[Shape, ...] = (),
 ) -> Chart:
     rows = tuple(
         (slot.label, *(_text(item.values[at], unit) for item in series))
@@ -291,42 +290,33 @@ class Change:
     """Something came into a state, which holds until the next change.
 
     Attributes:
-        tone: Of its colour: good, warn, bad, or none.
+        tone: Of its colour: good, warn, bad, none.
     """
 
     at: datetime
-    state: str
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A part of a strip; `x` and `width` are shares of `WIDTH`."""
-
-    x: float
-    width: float
     tone: str
-    text: str
 
 
-def strip(changes: Sequence[Change], since: datetime, until: datetime) -> tuple[Stretch, ...]:
-    """Return what a state was between two times, from left to right.
+def strip(
+    changes: Sequence[Change], since: datetime, until: datetime, *, height: float
+) -> tuple[Shape, ...]:
+    """Return what a state was between two times, as a shape for each tone.
 
     Args:
         changes: In any order; what is before the first is left blank.
         since: Left end.
         until: Right end; after `since`.
+        height: Of the strip.
     """
     ordered = sorted(changes, key=lambda change: change.at)
     ends = [*(change.at for change in ordered[1:]), until]
     span_s = (until - since).total_seconds()
-    stretches = []
-    for change, end in zip(ordered, ends, strict=True):
-        begin, end = max(change.at, since), min(end, until)
-        if end <= begin:
-            continue
-        x = (begin - since).total_seconds() / span_s * WIDTH
-        width = (end - begin).total_seconds() / span_s * WIDTH
-        text = f"{change.state} since {change.at:%Y-%m-%d %H:%M} UTC"
-        stretches.append(Stretch(_r(x), _r(width), change.tone, text))
-    return tuple(stretches)
+    paths: dict[str, str] = {}
+    for change, change_end in zip(ordered, ends, strict=False):  # without changes, one end is left
+        begin, end = max(change.at, since), min(change_end, until)
+        if end > begin:
+            x = (begin - since).total_seconds() / span_s * WIDTH
+            width = (end - begin).total_seconds() / span_s * WIDTH
+            path = _rectangle(x, 0, width, height)
+            paths[change.tone] = paths.get(change.tone, "") + path
+    return tuple(Shape(path, tone) for tone, path in paths.items())

@@ -5,16 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gateway.charts import Change, Stretch, strip
+from django.db.models import OuterRef, Subquery
+
+from gateway.charts import Change, Shape, strip
 from gateway.standing import health_tone
 from selfhosted_models.models import EndpointHealth, EndpointHealthChange
 
+STRIP_HEIGHT = 18.0
 MAX_CHANGES_TOLD = 100
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointHistory:
-    """One endpoint, and the stretches of its states from left to right."""
+    """One endpoint: how it is, and how it was from left to right.
+
+    Attributes:
+        changes: How often its state changed in this time.
+    """
 
     deployment: str
     url: str
@@ -23,7 +30,8 @@ class EndpointHistory:
     reason: str
     since: datetime
     heard_at: datetime
-    stretches: Sequence[Stretch]
+    strip: Sequence[Shape]
+    changes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +58,26 @@ def health_history(since: datetime, until: datetime) -> HealthHistory:
     """Return how endpoints have been between two times; two queries."""
     changes: dict[tuple[Any, str], list[Change]] = {}
     told: list[ToldChange] = []
-    rows = EndpointHealthChange.objects.order_by("-at").values_list(
+    rows = EndpointHealthChange.objects.filter(at__gte=since, at__lt=until).order_by("-at")
+    for key, name, url, state, reason, at in rows.values_list(
         "deployment_id", "deployment__name", "url", "state", "reason", "at"
-    )
-    for key, name, url, state, reason, at in rows:
-        tone = health_tone(state)
-        changes.setdefault((key, url), []).append(Change(at, state, tone))
-        if since <= at < until and len(told) < MAX_CHANGES_TOLD:
+    ):
+        tone = health_tone(state) or "none"
+        changes.setdefault((key, url), []).append(Change(at, tone))
+        if len(told) < MAX_CHANGES_TOLD:
             told.append(ToldChange(at, name, url, state, tone, reason))
-    now = EndpointHealth.objects.select_related("deployment").order_by("deployment__name", "url")
-    return HealthHistory(
-        endpoints=[
+    earlier = EndpointHealthChange.objects.filter(
+        deployment=OuterRef("deployment"), url=OuterRef("url"), at__lt=since
+    ).order_by("-at")
+    endpoints = []
+    for row in (
+        EndpointHealth.objects.select_related("deployment")
+        .annotate(state_before=Subquery(earlier.values("state")[:1]))
+        .order_by("deployment__name", "url")
+    ):
+        own = changes.get((row.deployment_id, row.url), [])
+        before = [Change(since, health_tone(row.state_before) or "none")] * bool(row.state_before)
+        endpoints.append(
             EndpointHistory(
                 deployment=row.deployment.name,
                 url=row.url,
@@ -69,9 +86,8 @@ def health_history(since: datetime, until: datetime) -> HealthHistory:
                 reason=row.reason,
                 since=row.since,
                 heard_at=row.heard_at,
-                stretches=strip(changes.get((row.deployment_id, row.url), ()), since, until),
+                strip=strip([*before, *own], since, until, height=STRIP_HEIGHT),
+                changes=len(own),
             )
-            for row in now
-        ],
-        changes=told,
-    )
+        )
+    return HealthHistory(endpoints, told)

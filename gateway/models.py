@@ -1,6 +1,6 @@
 """The gateway's tables: history, leases, clients of the REST API, and what requests came to."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NoReturn
 
 from django.db import models
@@ -169,12 +169,21 @@ class IdempotentAnswer(models.Model):
         return f"{self.client}: {self.key}"
 
 
+_A_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
 class SliceLength(models.IntegerChoices):
     """Seconds that one row of usage spans; the finer, the sooner it is deleted."""
 
     FIVE_MINUTES = 300
     HOUR = 3600
     DAY = 86400
+    WEEK = 604800
+
+    def start_of(self, at: datetime) -> datetime:
+        """Return when the slice that holds a time began; UTC, weeks on Mondays."""
+        at = at.astimezone(UTC)
+        return at - timedelta(seconds=(at - _A_MONDAY).total_seconds() % self)
 
 
 class UsageSlice(models.Model):

@@ -174,7 +174,7 @@ class Usage(RestView):
         series: dict[str | None, list[Figures]] = {}
         if "by" in asked:
             by = By(asked["by"])
-            busiest = [*totals_by(window, by)][: asked["top"]]
+            busiest = [*totals_by(window)[by]][: asked["top"]]
             series.update(points_by(window, by, busiest))
         else:
             series[None] = points(window)

@@ -17,7 +17,16 @@ from gateway.charts import (
     lines,
     stacked_bars,
 )
-from gateway.usage.series import By, Figures, Period, Window, points, points_by, totals_by
+from gateway.usage.series import (
+    PLAIN_COUNTS,
+    By,
+    Figures,
+    Period,
+    Window,
+    points,
+    points_by,
+    totals_by,
+)
 
 MEDIAN, MOST = 0.5, 0.95
 #: An error rate that somebody should look at.
@@ -98,14 +107,14 @@ def _times(quantile_ms: Callable[[float], float | None]) -> tuple[str, str]:
 
 
 def usage_view(window: Window, titles: Mapping[str, str]) -> UsageView:
-    """Return what the page shows; five queries, however much happened.
+    """Return what the page shows; four queries, however much happened.
 
     Args:
         window: The time, and what of it.
         titles: What people call features.
     """
     of_all = points(window)
-    totals = {by: totals_by(window, by) for by in By}
+    totals = totals_by(window)
     slots = [_slot(window, start) for start in window.starts]
     charts = [*_charts_of_all(slots, of_all)]
     for by in By:
@@ -173,7 +182,7 @@ def _charts_by(
 ) -> Sequence[Chart]:
     """Return requests and tokens by feature or deployment: the busiest, and all others as one."""
     shown = names[: MAX_SERIES - 1]
-    found = points_by(window, by, shown)
+    found = points_by(window, by, shown, PLAIN_COUNTS)
 
     def series(count: Callable[[Figures], int]) -> list[Series]:
         told = [

@@ -15,12 +15,14 @@ from gateway.usage.store import user_hash
 class LoggedRequestFilter(django_filters.FilterSet):  # type: ignore[misc]  # it has no stubs
     """What to look for; each that is given must fit."""
 
-    ending = django_filters.ChoiceFilter(choices=[(item.value, item.value) for item in Ending])
+    ending = django_filters.ChoiceFilter(
+        choices=[(item.value, item.value) for item in Ending], empty_label="All"
+    )
     hop = django_filters.ChoiceFilter(
         choices=[(item.value, item.value.replace("_", " ")) for item in Hop]
     )
     feature = django_filters.ChoiceFilter(
-        choices=[(item.value, FEATURES[item].title) for item in Feature]
+        choices=[(item.value, FEATURES[item].title) for item in Feature], empty_label="All"
     )
     user = django_filters.CharFilter(
         method="of_user",

@@ -34,7 +34,7 @@ def _outdated(now: datetime) -> Iterator[QuerySet[Any]]:
         yield requests.filter(id__lte=too_old)
     slices = UsageSlice.objects
     yield slices.filter(length_s=SliceLength.FIVE_MINUTES, start__lt=now - FINEST_SLICES_FOR)
-    for length_s in (SliceLength.HOUR, SliceLength.DAY):
+    for length_s in (SliceLength.HOUR, SliceLength.DAY, SliceLength.WEEK):
         oldest = now - timedelta(days=settings.USAGE_DAYS)
         yield slices.filter(length_s=length_s, start__lt=oldest)
 

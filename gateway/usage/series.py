@@ -5,7 +5,7 @@ Each function takes one query, however many requests there were.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import reduce
 from operator import add
@@ -34,8 +34,13 @@ class By(StrEnum):
 
 #: Points of one series at most.
 MAX_POINTS = 750
-_DAY = timedelta(days=1)
-_STEP = {Period.HOUR: timedelta(hours=1), Period.DAY: _DAY, Period.WEEK: 7 * _DAY}
+_LENGTH = {
+    Period.HOUR: SliceLength.HOUR,
+    Period.DAY: SliceLength.DAY,
+    Period.WEEK: SliceLength.WEEK,
+}
+#: All that is cheap to add up: no times.
+PLAIN_COUNTS = UsageSlice.COUNTS[: -2 * BUCKETS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,13 @@ class Figures:
     total_counts: tuple[int, ...] = (0,) * BUCKETS
 
     @classmethod
-    def of(cls, sums: Sequence[int | None]) -> "Figures":
-        """Return the figures out of a sum for each of `UsageSlice.COUNTS`."""
-        known = [value or 0 for value in sums]
-        plain: dict[str, Any] = dict(zip(UsageSlice.COUNTS, known[: -2 * BUCKETS], strict=False))
-        return cls(
-            **plain,
-            first_token_counts=tuple(known[-2 * BUCKETS : -BUCKETS]),
-            total_counts=tuple(known[-BUCKETS:]),
-        )
+    def of(cls, sums: Sequence[int]) -> "Figures":
+        """Return the figures out of sums in the order of `UsageSlice.COUNTS`, times if any."""
+        plain: dict[str, Any] = dict(zip(PLAIN_COUNTS, sums, strict=False))
+        if len(sums) == len(PLAIN_COUNTS):
+            return cls(**plain)
+        first, total = tuple(sums[-2 * BUCKETS : -BUCKETS]), tuple(sums[-BUCKETS:])
+        return cls(**plain, first_token_counts=first, total_counts=total)
 
     def __add__(self, other: "Figures") -> "Figures":
         return Figures.of([*map(add, self._flat(), other._flat())])
@@ -99,6 +102,9 @@ class Figures:
         return quantile_ms(self.total_counts, share)
 
 
+_NOTHING = Figures()
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of time cut into points, and what of it is looked at.
@@ -124,21 +130,20 @@ class Window:
     @classmethod
     def last(cls, period: Period, points: int, now: datetime, **only: Any) -> "Window":
         """Return the window of the last points, the one that is not over among them."""
-        until = start_of(period, now) + _STEP[period]
-        return cls(period, until - points * _STEP[period], until, **only)
+        until = start_of(period, now) + _step(period)
+        return cls(period, until - points * _step(period), until, **only)
 
     @property
     def point_count(self) -> int:
-        return (self.until - self.since) // _STEP[self.period]
+        return (self.until - self.since) // _step(self.period)
 
     @property
     def starts(self) -> list[datetime]:
-        return [self.since + number * _STEP[self.period] for number in range(self.point_count)]
+        return [self.since + number * _step(self.period) for number in range(self.point_count)]
 
     def slices(self) -> QuerySet[UsageSlice]:
-        length_s = SliceLength.HOUR if self.period is Period.HOUR else SliceLength.DAY
         rows = UsageSlice.objects.filter(
-            length_s=length_s, start__gte=self.since, start__lt=self.until
+            length_s=_LENGTH[self.period], start__gte=self.since, start__lt=self.until
         )
         if self.feature is not None:
             rows = rows.filter(feature=self.feature)
@@ -149,57 +154,68 @@ class Window:
 
 def start_of(period: Period, at: datetime) -> datetime:
     """Return when the hour, day or week of a time began."""
-    at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    if period is Period.HOUR:
-        return at
-    midnight = at.replace(hour=0)
-    return midnight if period is Period.DAY else midnight - timedelta(days=at.weekday())
+    return _LENGTH[period].start_of(at)
+
+
+def _step(period: Period) -> timedelta:
+    return timedelta(seconds=_LENGTH[period])
 
 
 def _next_start(period: Period, at: datetime) -> datetime:
     start = start_of(period, at)
-    return start if start == at else start + _STEP[period]
+    return start if start == at else start + _step(period)
 
 
 def points(window: Window) -> list[Figures]:
     """Return the figures of each point of a window, oldest first; all features together."""
-    summed = _summed(window.slices(), "start")
-    return _in_order(window, ((start, sums) for start, *sums in summed))
+    found = {start: Figures.of(sums) for start, *sums in _summed(window.slices(), "start")}
+    return [found.get(start, _NOTHING) for start in window.starts]
 
 
-def points_by(window: Window, by: By, names: Sequence[str]) -> dict[str, list[Figures]]:
-    """Return the figures of each point for each of these features or deployments."""
-    found: dict[str, list[tuple[datetime, list[int]]]] = {name: [] for name in names}
+def points_by(
+    window: Window, by: By, names: Sequence[str], counts: Sequence[str] = UsageSlice.COUNTS
+) -> dict[str, list[Figures]]:
+    """Return the points of each of these features or deployments.
+
+    Args:
+        window: The time, and what of it.
+        by: What `names` are.
+        names: Of features or deployments.
+        counts: What is wanted of them: all, or `PLAIN_COUNTS`.
+    """
     rows = window.slices().filter(**{f"{by.value}__in": names})
-    for start, name, *sums in _summed(rows, "start", by.value):
-        found[name].append((start, sums))
-    return {name: _in_order(window, of_name) for name, of_name in found.items()}
+    found = {
+        (name, start): Figures.of(sums)
+        for name, start, *sums in _summed(rows, by.value, "start", counts=counts)
+    }
+    return {name: [found.get((name, start), _NOTHING) for start in window.starts] for name in names}
 
 
-def totals_by(window: Window, by: By) -> dict[str, Figures]:
-    """Return the figures of each feature or deployment in a window; most requests first."""
-    figures = {name: Figures.of(sums) for name, *sums in _summed(window.slices(), by.value)}
-    return dict(sorted(figures.items(), key=lambda pair: (-pair[1].requests, pair[0])))
+def totals_by(window: Window) -> dict[By, dict[str, Figures]]:
+    """Return the figures of each feature, and of each deployment; most requests first."""
+    found: dict[By, dict[str, Figures]] = {by: {} for by in By}
+    for feature, deployment, *sums in _summed(window.slices(), *By):
+        figures = Figures.of(sums)
+        for by, name in ((By.FEATURE, feature), (By.DEPLOYMENT, deployment)):
+            found[by][name] = found[by].get(name, _NOTHING) + figures
+    return {
+        by: dict(sorted(of_names.items(), key=lambda pair: (-pair[1].requests, pair[0])))
+        for by, of_names in found.items()
+    }
 
 
 def last_hour(now: datetime) -> Figures:
     """Return the figures of the last hour, which is up to five minutes longer."""
-    length_s = SliceLength.FIVE_MINUTES
-    since = datetime.fromtimestamp(now.timestamp() // length_s * length_s, UTC) - timedelta(hours=1)
-    rows = UsageSlice.objects.filter(length_s=length_s, start__gte=since)
-    return reduce(add, (Figures.of(sums) for _, *sums in _summed(rows, "length_s")), Figures())
+    length = SliceLength.FIVE_MINUTES
+    since = length.start_of(now) - timedelta(hours=1)
+    rows = UsageSlice.objects.filter(length_s=length, start__gte=since)
+    return reduce(add, (Figures.of(sums) for _, *sums in _summed(rows, "length_s")), _NOTHING)
 
 
-def _summed(rows: QuerySet[UsageSlice], *keys: str) -> Iterable[tuple[Any, ...]]:
-    """Return the keys, and the sums of `UsageSlice.COUNTS` for each combination of them."""
-    sums = {f"sum_{name}": Sum(name) for name in UsageSlice.COUNTS}
+def _summed(
+    rows: QuerySet[UsageSlice], *keys: str, counts: Sequence[str] = UsageSlice.COUNTS
+) -> Iterable[tuple[Any, ...]]:
+    """Return the keys, and the sums of `counts` for each combination of them."""
+    sums = {f"sum_{name}": Sum(name) for name in counts}
     found: Any = rows.order_by().values(*keys).annotate(**sums)
     return cast("Iterable[tuple[Any, ...]]", found.values_list(*keys, *sums))
-
-
-def _in_order(window: Window, summed: Iterable[tuple[datetime, Sequence[int]]]) -> list[Figures]:
-    """Put figures to their points, days together where these are weeks."""
-    found = dict.fromkeys(window.starts, Figures())
-    for start, sums in summed:
-        found[start_of(window.period, start)] += Figures.of(sums)
-    return [*found.values()]

@@ -87,10 +87,8 @@ def count_up(ended: Iterable[tuple[datetime, Exchange]]) -> dict[SliceKey, Count
 
 
 def _keys(at: datetime, feature: str, deployment: str) -> Iterable[SliceKey]:
-    for length_s in SliceLength.values:
-        seconds = at.timestamp()
-        start = datetime.fromtimestamp(seconds - seconds % length_s, UTC)
-        yield SliceKey(length_s, start, feature, deployment)
+    for length in SliceLength:
+        yield SliceKey(length, length.start_of(at), feature, deployment)
 
 
 def _row(at: datetime, exchange: Exchange) -> LoggedRequest:

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.charts import (
-    HEIGHT,
     MAX_X_TICKS,
-    WIDTH,
     Change,
     Series,
     Slot,
@@ -36,12 +34,9 @@ def test_bars_are_stacked_to_their_share_of_the_axis() -> None:
         [Series("ok", [8, 4, 0, 0]), Series("failed", [0, 2, 0, 8], "bad")],
     )
 
-    by_slot = [(bar.x // (WIDTH / 4), bar.style, bar.y, bar.height) for bar in chart.bars]
-    assert by_slot == [
-        (0, "s0", 0, HEIGHT),
-        (1, "s0", HEIGHT / 2, HEIGHT / 2),
-        (1, "bad", HEIGHT / 4, HEIGHT / 4),
-        (3, "bad", 0, HEIGHT),
+    assert [(shape.style, shape.path) for shape in chart.bars] == [
+        ("s0", "M25.0 0.0h200.0v160.0h-200.0zM275.0 80.0h200.0v80.0h-200.0z"),
+        ("bad", "M275.0 40.0h200.0v40.0h-200.0zM775.0 0.0h200.0v160.0h-200.0z"),
     ]
     assert [tick.text for tick in chart.y_ticks] == ["0", "2", "4", "6", "8"]
 
@@ -115,7 +110,7 @@ def test_page_has_picture_and_table_without_script_or_inline_style() -> None:
 
     html = render_to_string("gateway/chart.html", {"chart": chart})
 
-    assert html.count('class="bar s0"') == len(SLOTS)
+    assert html.count('class="hover"') == len(SLOTS)
     assert '<th scope="row">2026-11-22 03:00</th><td class="number">4</td>' in html
     assert "Requests &lt;b&gt;" in html
     assert not re.search(r"<script|style=|<b>", html)
@@ -128,30 +123,30 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 def test_strip_shows_each_state_from_its_change_to_the_next() -> None:
     changes = [
-        Change(NOON + timedelta(hours=6), "healthy", "good"),
-        Change(NOON - timedelta(days=1), "healthy", "good"),
-        Change(NOON + timedelta(hours=3), "down", "bad"),
+        Change(NOON + timedelta(hours=6), "good"),
+        Change(NOON - timedelta(days=1), "good"),
+        Change(NOON + timedelta(hours=3), "bad"),
     ]
 
-    found = strip(changes, NOON, NOON + timedelta(hours=12))
+    found = strip(changes, NOON, NOON + timedelta(hours=12), height=10)
 
-    assert [(part.x, part.width, part.tone) for part in found] == [
-        (0, 250, "good"),
-        (250, 250, "bad"),
-        (500, 500, "good"),
-    ]
-    assert found[1].text == "down since 2026-11-22 15:00 UTC"
+    assert {shape.style: shape.path for shape in found} == {
+        "good": "M0.0 0h250.0v10h-250.0zM500.0 0h500.0v10h-500.0z",
+        "bad": "M250.0 0h250.0v10h-250.0z",
+    }
 
 
 def test_strip_is_blank_before_anything_was_known() -> None:
-    (part,) = strip([Change(NOON + timedelta(hours=9), "down")], NOON, NOON + timedelta(hours=12))
+    change = Change(NOON + timedelta(hours=9), "bad")
 
-    assert (part.x, part.width) == (750, 250)
+    (shape,) = strip([change], NOON, NOON + timedelta(hours=12), height=10)
+
+    assert shape.path == "M750.0 0h250.0v10h-250.0z"
 
 
 def test_strip_leaves_out_what_was_over_before() -> None:
-    changes = [Change(NOON - timedelta(hours=2), "down"), Change(NOON, "healthy", "good")]
+    changes = [Change(NOON - timedelta(hours=2), "bad"), Change(NOON, "good")]
 
-    (part,) = strip(changes, NOON, NOON + timedelta(hours=1))
+    (shape,) = strip(changes, NOON, NOON + timedelta(hours=1), height=10)
 
-    assert part.tone == "good"
+    assert shape.style == "good"

@@ -79,4 +79,4 @@ def test_slices_are_deleted_the_finest_first(settings: Any) -> None:
         [(NOW - row.start).days for row in UsageSlice.objects.filter(length_s=length_s)]
         for length_s in SliceLength
     ]
-    assert left == [[1], [29, 1], [29, 1]]
+    assert left == [[1], [29, 1], [29, 1], [29, 1]]

@@ -87,7 +87,7 @@ def test_totals_come_with_the_busiest_first() -> None:
     happened(hours(0), feature="duo_chat")
     happened(hours(0), hours(1), feature="code_completions", deployment="gpu2")
 
-    found = totals_by(Window.last(Period.HOUR, 2, NOW), By.FEATURE)
+    found = totals_by(Window.last(Period.HOUR, 2, NOW))[By.FEATURE]
 
     assert [(name, total.requests) for name, total in found.items()] == [
         ("code_completions", 2),

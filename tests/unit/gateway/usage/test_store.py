@@ -81,6 +81,7 @@ def test_requests_count_in_a_slice_of_each_length() -> None:
         [0 * minutes, 55 * minutes, 60 * minutes],
         [0 * minutes, 60 * minutes],
         [-720 * minutes],
+        [-6 * 1440 * minutes - 720 * minutes],
     ]
     assert hour(start=NOON).answered == 2
 
