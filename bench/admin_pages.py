@@ -140,6 +140,7 @@ def pages() -> dict[str, str]:
     known = {name: f"/admin/{path}" for name, path in PAGES.items()}
     more = {
         "usage-week": "/admin/usage/?span=week",
+        "usage-year": "/admin/usage/?span=year",
         "usage-quarter": "/admin/usage/?span=quarter",
         "usage of one": "/admin/usage/?span=week&feature=duo_chat&deployment=gpu-07",
         "requests of one user": "/admin/usage/requests/?user=nobody",

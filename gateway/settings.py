@@ -129,7 +129,7 @@ LOCK_OUT = timedelta(minutes=15)
 #: Days that a row for each request is kept; 0: none is written.
 REQUEST_LOG_DAYS = as_count(env.str("REQUEST_LOG_DAYS", default="14"))
 REQUEST_LOG_MAX_ROWS = as_count(env.str("REQUEST_LOG_MAX_ROWS", default="500000"))
-#: Days that counts by hour and by day are kept.
+#: Days that counts by hour, day and week are kept.
 USAGE_DAYS = as_count(env.str("USAGE_DAYS", default="400"))
 
 # --- Django ---------------------------------------------------------------------------------------

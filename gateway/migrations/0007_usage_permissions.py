@@ -27,6 +27,6 @@ def withdraw(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gateway", "0006_usage_records")]
+    dependencies = [("gateway", "0006_roles")]
 
     operations = [migrations.RunPython(grant, withdraw)]

@@ -29,10 +29,8 @@ PAGES = {
     "revision": "history/1/",
     "revision-difference": "history/1/difference/",
     "audit": "audit/",
-    "usage": "usage/?span=day",
-    "usage-year": "usage/?span=year",
+    "usage": "usage/",
     "requests": "usage/requests/",
-    "requests-failed": "usage/requests/?ending=failed",
     "users": "auth/user/",
     "user-add": "auth/user/add/",
     "password": "password_change/",
@@ -119,7 +117,7 @@ ProbeRun.objects.create(
 )
 """
 
-#: A day of requests, more of them by day, of which some are lost; and how endpoints were.
+#: A day of requests, of which some are lost; and how endpoints were.
 _USAGE = """
 import random
 from datetime import timedelta
@@ -142,7 +140,7 @@ ways = [
     ("merge_request_summary", "mixtral-gpu2", 1.6, 1), ("", "", 0.1, 1),
 ]
 ended = []
-for hours in [*range(24), *range(24, 24 * 330, 53)]:
+for hours in range(24):
     for _ in range(int(30 + 25 * sin(pi * ((now.hour - hours) % 24) / 24))):
         feature, deployment, typical_s, _ = random.choices(ways, [way[3] for way in ways])[0]
         at = -3600 * (hours + random.random())

@@ -255,13 +255,13 @@ async def test_failed_requests_are_found_from_the_charts(site: Gateway, browser:
 
     # The picture has its numbers behind it, for the keyboard too.
     chart = page.get_by_role("figure", name="Requests", exact=True)
-    await expect(chart.get_by_role("img")).to_be_visible()
+    await expect(chart.get_by_role("img").first).to_be_visible()
     await chart.locator("summary").focus()
     await page.keyboard.press("Enter")
     await expect(chart.get_by_role("table")).to_be_visible()
     assert await violations(page) == []
 
-    await page.get_by_label("Deployment").select_option("general-old")
+    await page.get_by_label("Deployment", exact=True).select_option("general-old")
     await page.get_by_role("button", name="Show").click()
     await expect(page.locator(".key-figures")).to_contain_text("100 %")
     await page.get_by_role("link", name="Requests one by one").click()
