@@ -62,7 +62,7 @@ def newest_first(rows: QuerySet[Any], before: str) -> tuple[list[Any], int | Non
         before: Number of the row that the page before ended with; anything else is the beginning.
     """
     if is_number(before):
-        rows = rows.filter(number__lt=int(before))
-    found = list(rows.order_by("-number")[: PAGE_SIZE + 1])
+        rows = rows.filter(pk__lt=int(before))
+    found = list(rows.order_by("-pk")[: PAGE_SIZE + 1])
     is_last = len(found) <= PAGE_SIZE
-    return found[:PAGE_SIZE], None if is_last else found[PAGE_SIZE - 1].number
+    return found[:PAGE_SIZE], None if is_last else found[PAGE_SIZE - 1].pk

@@ -24,7 +24,7 @@ from gateway.views.history_pages import (
     revisions_page,
 )
 from gateway.views.second_factor import SecondFactorView
-from gateway.views.usage import requests, usage
+from gateway.views.usage_pages import requests_page, usage_page
 
 #: The pages every other leads to: title, URL name, permission that shows it. A page that is not
 #: here belongs to the one whose URL begins its own.
@@ -118,8 +118,10 @@ def _own_pages() -> list[URLPattern]:
         path("audit/", guarded(audit_page, audit), name="audit"),
         path("audit/verify/", guarded(verify_page, audit, methods=SEND), name="audit_verify"),
         path("audit/export/", guarded(export_page, audit, methods=SEND), name="audit_export"),
-        path("usage/", guarded(usage, "gateway.view_usageslice"), name="usage"),
-        path("usage/requests/", guarded(requests, "gateway.view_loggedrequest"), name="requests"),
+        path("usage/", guarded(usage_page, "gateway.view_usageslice"), name="usage"),
+        path(
+            "usage/requests/", guarded(requests_page, "gateway.view_loggedrequest"), name="requests"
+        ),
     ]
 
 

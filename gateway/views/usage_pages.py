@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from feature_config.catalogue import FEATURES, Feature
-from gateway.admin_pages import page
+from gateway.admin_pages import newest_first, page
 from gateway.health_history import health_history
 from gateway.models import LoggedRequest
 from gateway.usage.charting import usage_view
@@ -18,10 +18,8 @@ from gateway.usage.filters import LoggedRequestFilter
 from gateway.usage.series import Period, Window
 from selfhosted_models.models import ModelDeployment
 
-REQUESTS_ON_A_PAGE = 50
 #: Filters that the page of requests offers; the REST API has more.
 _OFFERED = ("feature", "deployment", "ending", "outcome", "request_id", "user")
-_MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ SPANS: Mapping[str, Span] = MappingProxyType(
 _FEATURE_TITLES = {feature.value: FEATURES[feature].title for feature in Feature}
 
 
-def usage(request: HttpRequest) -> HttpResponse:
+def usage_page(request: HttpRequest) -> HttpResponse:
     """Show what requests came to, and how endpoints were, over time."""
     names = [*ModelDeployment.objects.values_list("name", flat=True)]
     chosen = {
@@ -68,23 +66,17 @@ def usage(request: HttpRequest) -> HttpResponse:
     return page(request, "gateway/usage.html", "Usage and health", context)
 
 
-def requests(request: HttpRequest) -> HttpResponse:
+def requests_page(request: HttpRequest) -> HttpResponse:
     """Show requests one by one, newest first, those that fit the filters."""
-    rows = LoggedRequest.objects.all()
-    before = request.GET.get("before", "")
-    if before.isascii() and before.isdecimal() and int(before) <= _MAX_ID:
-        rows = rows.filter(id__lt=int(before))
-    found = LoggedRequestFilter(request.GET, queryset=rows)
-    shown = [*found.qs.order_by("-id")[: REQUESTS_ON_A_PAGE + 1]]
+    search = LoggedRequestFilter(request.GET, queryset=LoggedRequest.objects.all())
+    rows, older = newest_first(search.qs, request.GET.get("before", ""))
     asked = {name: request.GET[name] for name in _OFFERED if request.GET.get(name)}
-    is_more = len(shown) > REQUESTS_ON_A_PAGE
     context: dict[str, Any] = {
-        "fields": [found.form[name] for name in _OFFERED],
-        "rows": [(row, _FEATURE_TITLES.get(row.feature, "")) for row in shown[:REQUESTS_ON_A_PAGE]],
-        "is_filtered": bool(asked),
-        "newest": urlencode(asked) if before else "",
-        "is_first": not before,
-        "older": urlencode({**asked, "before": shown[-2].pk}) if is_more else "",
+        "fields": [search.form[name] for name in _OFFERED],
+        "rows": [(row, _FEATURE_TITLES.get(row.feature, "")) for row in rows],
+        "is_searching": bool(asked),
+        "older": older,
+        "query": urlencode(asked),
     }
     return page(request, "gateway/requests.html", "Requests", context)
 
