@@ -2,6 +2,7 @@
 
 import html as html_text
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +15,7 @@ from gateway.errors import Hop
 from gateway.usage.buffer import Taken
 from gateway.usage.store import write_down
 from selfhosted_models.models import EndpointHealth
-from tests.factories import assign, make_admin, make_deployment
+from tests.factories import assign, make_admin, make_deployment, make_fingerprint
 from tests.unit.gateway.usage.ended import ended
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
@@ -67,6 +68,20 @@ def test_problems_are_told_with_what_to_do(admin: Client) -> None:
     assert "Start the model server, or correct its endpoint" in told
     assert "shaky : http://10.0.4.11:8000/v1 is degraded. Slow." in told
     assert "1 active 1 broken 14 unassigned 0 inactive" in told
+
+
+def test_a_server_that_changed_is_told_for_a_week(admin: Client) -> None:
+    changed, long_ago = make_deployment(name="changed"), make_deployment(name="long-ago")
+    for row, age in ((changed, timedelta(days=1)), (long_ago, timedelta(days=8))):
+        fingerprint = make_fingerprint(row, context=8192)
+        fingerprint.differences = {"context": [16384, 8192]}
+        fingerprint.created_at -= age
+        fingerprint.save()
+
+    told = words(admin)
+
+    assert "changed : Its server changed: context: 8,192, was 16,384." in told
+    assert "long-ago : Its server changed" not in told
 
 
 def test_nothing_wrong_is_said_too(admin: Client) -> None:
