@@ -31,6 +31,10 @@ from selfhosted_models.errors import (
     UpstreamUnreachable,
 )
 
+#: Twice this may lie unread before a server is held back; one piece more, as it comes, on top.
+READ_BUFFER_BYTES = 16 * 1024
+#: The kernel's, so that a piece is not larger: what nobody reads waits at the server's side.
+RECEIVE_BUFFER_BYTES = 64 * 1024
 DNS_CACHE_S = 30
 KEEPALIVE_S = 15  # shorter than the keep-alive of common model servers, so they never close first
 
@@ -85,7 +89,9 @@ def network_transport(policy: UrlPolicy) -> AiohttpTransport:
         family, kind, protocol, _, place = address
         policy.check_never_dialled(place[0])
         policy.check_listener(place[0], place[1])
-        return socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        return opened
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -98,6 +104,7 @@ def network_transport(policy: UrlPolicy) -> AiohttpTransport:
                 ttl_dns_cache=DNS_CACHE_S,
             ),
             timeout=aiohttp.ClientTimeout(total=None),  # the clocks above are ours
+            read_bufsize=READ_BUFFER_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             raise_for_status=_drop_reason,

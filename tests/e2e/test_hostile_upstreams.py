@@ -19,9 +19,8 @@ MIB = 1024 * 1024
 EVENTS = "text/event-stream"
 #: What a request may add to the worker's memory, however much it is sent.
 MEMORY_BYTES = 32 * MIB
-#: What a stream that nobody reads may hold; what comes of it at once is up to 256 KiB, and is held
-#: as bytes, lines and events for a moment.
-STALLED_BYTES = 3 * MIB // 2
+#: What a stream that nobody reads may hold.
+STALLED_BYTES = 320 * 1024
 CLOSED_WITHIN_S = 10  # all of them, with their buffers full
 
 
