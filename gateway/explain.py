@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from feature_config.catalogue import FEATURES, Feature, own_prompts
 from gateway.auth import Caller
 from gateway.endpoint_news import Key, News
-from gateway.gates import Access, Decision, Gate, decide
+from gateway.gates import Access, Candidate, Decision, Gate, decide
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.routing.endpoint_state import HealthState
 from gateway.routing.errors import CircuitOpen
@@ -53,6 +53,7 @@ class Explanation:
 
     Attributes:
         way: Empty if a gate before the model servers is shut.
+        candidates: The deployments in the order they would be asked, with the prompt of each.
         remedy: What to do; "" if nothing is in the way.
     """
 
@@ -60,6 +61,7 @@ class Explanation:
     gates: tuple[Gate, ...]
     way: tuple[Stop, ...]
     remedy: str
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +94,8 @@ def explain(
     if not decision.error:
         gates = (*gates, _servers_gate(way))
     shut = next((gate for gate in gates if gate.error), None)
-    return Explanation(feature, gates, way, _REMEDIES[shut.name] if shut else "")
+    remedy = _REMEDIES[shut.name] if shut else ""
+    return Explanation(feature, gates, way, remedy, decision.candidates)
 
 
 def access_of(feature: Feature) -> Access:

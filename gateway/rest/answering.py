@@ -1,5 +1,7 @@
-"""`prompts/{feature}/render/`, `explain/{feature}/`: what would be asked, and who would answer."""
+"""`prompts/…/render/`, `explain/…/`, `routing/…/`: what would be asked, and who would answer."""
 
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -8,15 +10,17 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from feature_config.catalogue import FEATURES, Feature, own_prompts
+from feature_config.catalogue import FEATURES, Feature
 from feature_config.models import FeatureSetting
 from gateway.auth import Caller
 from gateway.configuration.stored import read_configuration
-from gateway.gates import Access, Candidate, Decision, Gate, decide
-from gateway.model_metadata import ModelMetadataPolicy
+from gateway.endpoint_news import stored_news
+from gateway.explain import Explanation, Stop, explain
+from gateway.gates import Candidate, Gate
 from gateway.rest.features import feature_of
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView
+from gateway.routing.endpoint_state import HealthState
 from gateway.snapshot import build_snapshot
 from prompts.loader import shipped_prompts
 from prompts.preview import preview, prompt_of
@@ -127,13 +131,28 @@ class CandidateSerializer(serializers.Serializer[Any]):
     prompt_version = serializers.CharField()
 
 
+class StopSerializer(serializers.Serializer[Any]):
+    """An endpoint on the way of a request, as workers last heard of it."""
+
+    order = serializers.IntegerField(
+        help_text="1 is asked first; of endpoints with one number the less loaded is asked."
+    )
+    deployment = serializers.CharField()
+    url = serializers.CharField()
+    state = serializers.ChoiceField(choices=list(HealthState))
+    reason = serializers.CharField(help_text="What is wrong and what to do; empty: nothing.")
+    heard_at = serializers.DateTimeField(allow_null=True, help_text="Null: never yet.")
+
+
 class ExplanationSerializer(serializers.Serializer[Any]):
     """The gates in order, up to the first that is shut, and who would answer if none is."""
 
     feature = serializers.ChoiceField(choices=list(Feature))
     would_answer = serializers.BooleanField()
+    remedy = serializers.CharField(help_text="What to do; empty if it would answer.")
     gates = GateSerializer(many=True)
     candidates = CandidateSerializer(many=True, help_text="First choice first.")
+    way = StopSerializer(many=True, help_text="Their endpoints.")
 
 
 class Explain(RestView):
@@ -149,39 +168,76 @@ class Explain(RestView):
     def retrieve(self, request: Request, feature: str) -> Response:
         query = ExplainQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
-        asked = feature_of(feature)
-        needed = FEATURES[asked].unit_primitive
-        scopes = query.validated_data.get("scopes", needed)
-        caller = Caller(
-            subject=query.validated_data["user"],
-            scopes=frozenset(scope.strip() for scope in scopes.split(",")),
-            is_own_issued=False,
+        found = _explained(
+            feature_of(feature),
+            query.validated_data["user"],
+            query.validated_data.get("scopes"),
         )
-        decision = decide(
-            build_snapshot(
-                read_configuration(),
-                shipped_prompts().registry,
-                SecretBox(settings.ENCRYPTION_KEYS),
-            ),
-            caller,
-            Access(
-                feature=asked,
-                unit_primitive=needed,
-                prompt=own_prompts(asked)[0],
-                denied_detail=f"The token lacks the scope {needed}.",
-            ),
-            caller_model=None,
-            policy=ModelMetadataPolicy(settings.GATEWAY_MODEL_METADATA),
+        return Response(
+            {
+                "feature": found.feature,
+                "would_answer": found.is_open,
+                "remedy": found.remedy,
+                "gates": [_gate(gate) for gate in found.gates],
+                "candidates": [_candidate(candidate) for candidate in found.candidates],
+                "way": [_stop(stop) for stop in found.way],
+            }
         )
-        return Response(_explanation(asked, decision))
 
 
-def _explanation(feature: Feature, decision: Decision) -> dict[str, Any]:
-    return {
-        "feature": feature,
-        "would_answer": decision.error is None,
-        "gates": [_gate(gate) for gate in decision.gates],
-        "candidates": [_candidate(candidate) for candidate in decision.candidates],
+def _explained(feature: Feature, user: str = "", scopes: str | None = None) -> Explanation:
+    """Return what a user who carries `scopes`, or else what is needed, would meet."""
+    carried = FEATURES[feature].unit_primitive if scopes is None else scopes
+    caller = Caller(
+        subject=user,
+        scopes=frozenset(scope.strip() for scope in carried.split(",")),
+        is_own_issued=False,
+    )
+    box = SecretBox(settings.ENCRYPTION_KEYS)
+    snapshot = build_snapshot(read_configuration(), shipped_prompts().registry, box)
+    return explain(feature, caller, snapshot, stored_news())
+
+
+# --- Routing --------------------------------------------------------------------------------------
+
+
+class RoutingSerializer(serializers.Serializer[Any]):
+    """What would answer now, and why it is that."""
+
+    feature = serializers.ChoiceField(choices=list(Feature))
+    deployment = serializers.CharField(
+        allow_null=True, help_text="Which would be asked first; null: none."
+    )
+    why = serializers.CharField(help_text="What led to it, or what is in the way.")
+    remedy = serializers.CharField(help_text="What to do; empty if something would answer.")
+    way = StopSerializer(many=True, help_text="All that may be asked, in order.")
+
+
+class Routing(RestView):
+    """Where a request of somebody who may use the feature would go."""
+
+    required_scopes: ClassVar = {"retrieve": Scope.READ_CONFIGURATION}
+    serializer_class = RoutingSerializer
+
+    @extend_schema(summary="Tell what would answer a feature now, and why", parameters=[_FEATURE])
+    def retrieve(self, request: Request, feature: str) -> Response:
+        found = _explained(feature_of(feature))
+        answering = (stop.deployment for stop in found.way if stop.state != HealthState.DOWN)
+        return Response(
+            {
+                "feature": found.feature,
+                "deployment": next(answering, None),
+                "why": found.gates[-1].detail,
+                "remedy": found.remedy,
+                "way": [_stop(stop) for stop in found.way],
+            }
+        )
+
+
+def _stop(stop: Stop) -> dict[str, Any]:
+    heard_at = stop.heard_at
+    return asdict(stop) | {
+        "heard_at": None if heard_at is None else datetime.fromtimestamp(heard_at, UTC)
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.core.exceptions import ValidationError as RowInvalid
 from django.db import transaction
@@ -21,6 +22,7 @@ from gateway.configuration.guards import (
 )
 from gateway.configuration.history import changing_configuration
 from gateway.configuration.stored import choice_of
+from gateway.evaluation.verdicts import CellVerdict, current_verdicts
 from gateway.rest.changes import OutcomeSerializer, outcome_of
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
@@ -61,8 +63,25 @@ class LevelSerializer(serializers.Serializer[Any]):
     is_on_supported_list = serializers.BooleanField()
 
 
+class SiteVerdictSerializer(serializers.Serializer[Any]):
+    """What this site's newest evaluation of a deployment says; it never replaces the level."""
+
+    deployment = serializers.CharField()
+    family = serializers.ChoiceField(choices=list(ModelFamily))
+    run = serializers.IntegerField(help_text="As in evaluations/{number}/.")
+    is_pass = serializers.BooleanField()
+    share = serializers.FloatField(help_text="Of the cases that passed, 0 to 1.")
+    suite = serializers.CharField()
+    suite_version = serializers.CharField()
+    prompt_version = serializers.CharField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    is_expired = serializers.BooleanField(
+        help_text="Prompt or model server are others than those that were evaluated."
+    )
+
+
 class FeatureSerializer(serializers.Serializer[Any]):
-    """What is fixed about a feature."""
+    """What is fixed about a feature, and what was found out about it here."""
 
     feature = serializers.ChoiceField(choices=list(Feature))
     title = serializers.CharField()
@@ -70,6 +89,7 @@ class FeatureSerializer(serializers.Serializer[Any]):
     unit_primitive = serializers.CharField(help_text="The scope of a token that may use it.")
     wire_prompt_id = serializers.CharField(allow_null=True)
     levels = LevelSerializer(many=True)
+    verdicts = SiteVerdictSerializer(many=True, help_text="Of the deployments evaluated here.")
 
 
 @extend_schema_view(
@@ -91,13 +111,14 @@ class Features(RestView):
     }
 
     def list(self, request: Request) -> Response:
-        return Response([_facts_of(feature) for feature in Feature])
+        verdicts = current_verdicts()
+        return Response([_facts_of(feature, verdicts) for feature in Feature])
 
     def retrieve(self, request: Request, feature: str) -> Response:
-        return Response(_facts_of(feature_of(feature)))
+        return Response(_facts_of(feature_of(feature), current_verdicts()))
 
 
-def _facts_of(feature: Feature) -> dict[str, Any]:
+def _facts_of(feature: Feature, verdicts: Mapping[tuple[Feature, UUID], CellVerdict]) -> Any:
     facts = FEATURES[feature]
     return {
         "feature": feature,
@@ -114,6 +135,23 @@ def _facts_of(feature: Feature) -> dict[str, Any]:
             }
             for family, level in facts.levels.items()
         ],
+        "verdicts": [_verdict(cell) for (of, _), cell in verdicts.items() if of is feature],
+    }
+
+
+def _verdict(cell: CellVerdict) -> dict[str, Any]:
+    run = cell.run
+    return {
+        "deployment": run.deployment.name,
+        "family": run.deployment.family,
+        "run": run.pk,
+        "is_pass": cell.verdict.is_pass,
+        "share": round(cell.verdict.share, 4),
+        "suite": run.suite,
+        "suite_version": run.suite_version,
+        "prompt_version": run.prompt_version,
+        "finished_at": run.finished_at,
+        "is_expired": cell.is_expired,
     }
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.urls import path, re_path
 
-from gateway.rest.answering import Explain, Prompts
+from gateway.rest.answering import Explain, Prompts, Routing
 from gateway.rest.deployments import Deployments
 from gateway.rest.direct_access import DirectAccess
 from gateway.rest.documentation import DocsIndexes, DocsSearches
@@ -39,6 +39,7 @@ urlpatterns = [
     path("feature-settings/<str:feature>/", FeatureSettings.as_view(_SHOW | {"put": "update"})),
     path("prompts/<str:feature>/render/", Prompts.as_view({"post": "render"})),
     path("explain/<str:feature>/", Explain.as_view(_SHOW)),
+    path("routing/<str:feature>/", Routing.as_view(_SHOW)),
     path("evaluations/", Evaluations.as_view(_LIST | {"post": "create"})),
     path("evaluations/<int:number>/", Evaluations.as_view(_SHOW)),
     path("evaluations/<int:number>/comparison/", Evaluations.as_view({"get": "comparison"})),

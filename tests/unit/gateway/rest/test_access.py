@@ -1,6 +1,6 @@
 """Who may do what: every method of every path of the router, for every kind of client."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from gateway.models import ApiToken, AuditRecord
 from gateway.rest.api_tokens import PREFIX, revoke_api_token
-from gateway.rest.scopes import Scope
+from gateway.rest.scopes import ROLE_SCOPES, Scope
 from gateway.rest.urls import urlpatterns
+from tests.factories import make_user
 from tests.unit.gateway.rest.api import Api
 from tests.unit.gateway.rest.conftest import BY
 
@@ -23,10 +24,8 @@ VALUES = {
     "<int:pk>": "1",
     "<str:version>": "17.4.0",
 }
-ROLES: dict[str, tuple[Scope, ...]] = {
-    "viewer": (Scope.READ_CONFIGURATION, Scope.READ_USAGE),
-    "editor": (Scope.READ_CONFIGURATION, Scope.WRITE_CONFIGURATION, Scope.READ_USAGE),
-    "security officer": (Scope.READ_CONFIGURATION, Scope.READ_AUDIT, Scope.READ_USAGE),
+ROLES: dict[str, Collection[Scope]] = {
+    **ROLE_SCOPES,
     "gateway node": (Scope.READ_SERVING_CONFIG,),
     "searcher": (Scope.SEARCH_DOCUMENTATION,),
     "rails": (Scope.ISSUE_USER_TOKENS,),
@@ -44,6 +43,23 @@ def operations() -> Iterator[tuple[str, str, str | None, Any]]:
         actions = view.actions | ({"head": view.actions["get"]} if "get" in view.actions else {})
         for method in METHODS:
             yield method, route, actions.get(method.lower()), view.cls
+
+
+#: What in the admin pages is the same as a scope here.
+PERMISSIONS = {
+    Scope.READ_CONFIGURATION: "selfhosted_models.view_modeldeployment",
+    Scope.WRITE_CONFIGURATION: "selfhosted_models.change_modeldeployment",
+    Scope.READ_AUDIT: "gateway.view_auditrecord",
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", ROLE_SCOPES)
+def test_role_may_do_the_same_by_rest_as_in_the_admin(role: str) -> None:
+    user = make_user(role)
+
+    for scope, permission in PERMISSIONS.items():
+        assert (scope in ROLE_SCOPES[role]) is user.has_perm(permission), (role, scope)
 
 
 def test_every_action_is_permitted_by_a_scope_of_the_list() -> None:

@@ -1,14 +1,17 @@
-"""`prompts/{feature}/render/`, `explain/{feature}/` and `direct_access/`."""
+"""`prompts/…/render/`, `explain/…/`, `routing/…/` and `direct_access/`."""
 
 import re
 from typing import Any
 
 import jwt
 import pytest
+from django.utils import timezone
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
+from gateway.routing.endpoint_state import HealthState
 from gateway.runtime import own_keys_from_settings
+from selfhosted_models.models import EndpointHealth, ModelDeployment
 from tests.factories import assign, make_deployment
 from tests.unit.gateway.rest.api import Api
 
@@ -95,6 +98,53 @@ def test_first_shut_gate_is_told_with_its_remedy(
     assert (told["would_answer"], told["candidates"]) == (False, [])
     assert (told["gates"][-1]["name"], told["gates"][-1]["code"]) == (gate, code)
     assert told["gates"][-1]["detail"]
+
+
+def hear(deployment: ModelDeployment, state: HealthState) -> None:
+    """Have a worker write down how the deployment's endpoint is."""
+    EndpointHealth.objects.create(
+        deployment=deployment,
+        url=deployment.endpoints[0],
+        state=state,
+        reason="it is on fire" if state is HealthState.DOWN else "",
+        since=timezone.now(),
+        heard_at=timezone.now(),
+    )
+
+
+def test_routing_tells_what_would_answer_now_and_why(api: Api) -> None:
+    first, second = make_deployment(name="first"), make_deployment(name="second")
+    assign(Feature.DUO_CHAT, first, second)
+    hear(first, HealthState.DOWN)
+    hear(second, HealthState.HEALTHY)
+
+    told = api.get("routing/duo_chat/").json()
+
+    assert (told["deployment"], told["remedy"]) == ("second", "")
+    assert "passed over" in told["why"]
+    way = [(stop["deployment"], stop["state"], stop["reason"]) for stop in told["way"]]
+    assert way == [("first", "down", "it is on fire"), ("second", "healthy", "")]
+    assert told["way"][0]["heard_at"]
+
+
+def test_routing_and_explain_agree_when_nothing_would_answer(api: Api) -> None:
+    only = make_deployment(name="only")
+    assign(Feature.DUO_CHAT, only)
+    hear(only, HealthState.DOWN)
+
+    routed = api.get("routing/duo_chat/").json()
+    explained = api.get("explain/duo_chat/").json()
+
+    assert (routed["deployment"], explained["would_answer"]) == (None, False)
+    assert routed["remedy"] == explained["remedy"] != ""
+    assert explained["gates"][-1]["name"] == "servers"
+
+
+def test_routing_of_a_feature_without_a_deployment_says_what_to_do(api: Api) -> None:
+    told = api.get("routing/duo_chat/").json()
+
+    assert (told["deployment"], told["way"]) == (None, [])
+    assert "Assign" in told["remedy"]
 
 
 # --- Direct access --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from feature_config.catalogue import Feature
 from gateway.configuration.guards import version_of
 from gateway.models import Revision
-from tests.factories import assign, make_deployment, setting_of
+from tests.factories import assign, make_deployment, make_run, setting_of
 from tests.unit.gateway.rest.api import Api
 
 CHAT = "feature-settings/duo_chat/"
@@ -26,6 +26,17 @@ def test_catalogue_has_every_feature_with_its_levels(api: Api) -> None:
     assert [item["feature"] for item in features] == [*Feature]
     assert (levels["mistral-7b"], levels["codegemma-2b"]) == ("not_supported", "supported")
     assert api.get("features/code_completions/").json() == completions
+
+
+def test_catalogue_tells_what_was_found_out_here(api: Api) -> None:
+    run = make_run(make_deployment(name="gpu1"), "++-")
+
+    told = api.get("features/git_suggestions/").json()
+
+    (verdict,) = told["verdicts"]
+    assert (verdict["deployment"], verdict["run"]) == ("gpu1", run.pk)
+    assert (verdict["is_pass"], verdict["share"]) == (True, 0.6667)
+    assert api.get("features/duo_chat/").json()["verdicts"] == []
 
 
 @pytest.mark.parametrize("path", ["features/poetry/", "feature-settings/poetry/"])
