@@ -1,13 +1,15 @@
 """What every page of our own has in common: its frame, and the guard at its door."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
@@ -35,6 +37,24 @@ def guarded(
         return view(request, **captured)
 
     return admin.site.admin_view(require_http_methods([*methods])(checked))
+
+
+def guarded_async(
+    view: Callable[..., Coroutine[Any, Any, HttpResponseBase]],
+    *permissions: str,
+    methods: Sequence[str] = LOOK,
+) -> Callable[..., Coroutine[Any, Any, HttpResponseBase]]:
+    """Return an asynchronous `view` for those who are inside and may; it answers no login form."""
+
+    async def checked(request: HttpRequest, **captured: Any) -> HttpResponseBase:
+        def may() -> bool:
+            return admin.site.has_permission(request) and request.user.has_perms(permissions)
+
+        if not await sync_to_async(may)():
+            raise PermissionDenied
+        return await view(request, **captured)
+
+    return require_http_methods([*methods])(checked)
 
 
 def page(

@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 
-from gateway.admin_pages import SEND, guarded
+from gateway.admin_pages import LOOK, SEND, guarded, guarded_async
 from gateway.audit import Origin, attribution_of_request, record
 from gateway.home import home
 from gateway.roles import RESTORING, needs_second_factor
@@ -23,6 +23,7 @@ from gateway.views.history_pages import (
     revision_page,
     revisions_page,
 )
+from gateway.views.playground_pages import ask_view, playground_page
 from gateway.views.second_factor import SecondFactorView
 from gateway.views.usage_pages import requests_page, usage_page
 
@@ -33,6 +34,7 @@ _NAVIGATION = (
     ("Features", "admin:feature_config_featuresetting_changelist", "view_featuresetting"),
     ("Support matrix", "admin:feature_matrix", "view_featuresetting"),
     ("Deployments", "admin:selfhosted_models_modeldeployment_changelist", "view_modeldeployment"),
+    ("Playground", "admin:playground", "change_featuresetting"),
     ("Explain", "admin:explain", "view_featuresetting"),
     ("History", "admin:history", "view_revision"),
     ("Audit", "admin:audit", "view_auditrecord"),
@@ -100,9 +102,19 @@ class AdminSite(admin.AdminSite):
 def _own_pages() -> list[URLPattern]:
     """Return the pages that are about no one model."""
     history, audit = "gateway.view_revision", "gateway.view_auditrecord"
-    features = "feature_config.view_featuresetting"
+    features, choosing = (f"feature_config.{verb}_featuresetting" for verb in ("view", "change"))
     return [
         path("explain/", guarded(explain_page, features), name="explain"),
+        path(
+            "playground/",
+            guarded(playground_page, choosing, methods=[*LOOK, *SEND]),
+            name="playground",
+        ),
+        path(
+            "playground/ask/",
+            guarded_async(ask_view, choosing, methods=SEND),
+            name="playground_ask",
+        ),
         path("history/", guarded(revisions_page, history), name="history"),
         path("history/<int:number>/", guarded(revision_page, history), name="revision"),
         path(

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from feature_config.catalogue import Feature
 from gateway.attempts import Attempt, RenderFor, Route
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
@@ -167,6 +168,13 @@ def as_given(completion: Completion) -> RenderFor:
     """Return what sends a caller's own prompt as it is, whoever answers."""
     rendered = RenderedPrompt(completion)
     return lambda _candidate: rendered
+
+
+def lane_of(feature: Feature | None) -> Lane:
+    """Return the lane of a feature's prompts; without a feature it is the connection check."""
+    if feature is None:
+        return Lane.CHECK
+    return Lane.COMPLETION if feature is Feature.CODE_COMPLETIONS else Lane.CHAT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Why somebody can or cannot use a feature: every gate of a request, in its order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django import forms
@@ -8,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from feature_config.catalogue import FEATURE_GROUPS, FEATURES, Feature
 from gateway.admin_pages import page
 from gateway.auth import Caller
-from gateway.explain import Explanation, explain
+from gateway.explain import explain
 from gateway.gates import Gate
 from gateway.standing import Stored, health_tone
 
@@ -96,13 +97,13 @@ def explain_page(request: HttpRequest) -> HttpResponse:
             "found": found,
             "feature_title": FEATURES[feature].title,
             "scope": FEATURES[feature].unit_primitive,
-            "asked": gates_asked(found),
+            "asked": gates_asked(found.gates),
             "way": [(stop, health_tone(stop.state)) for stop in found.way],
         }
     return page(request, "gateway/explain.html", "Explain", context)
 
 
-def gates_asked(found: Explanation) -> list[Asked]:
+def gates_asked(gates: Sequence[Gate]) -> list[Asked]:
     """Return every gate there is, with the answer of those that were asked."""
-    answers = {gate.name: gate for gate in found.gates}
+    answers = {gate.name: gate for gate in gates}
     return [Asked(question, answers.get(name)) for name, question in _QUESTIONS.items()]

@@ -6,14 +6,13 @@ from django.http.response import HttpResponseBase
 from ninja import Body, Path, Router
 from pydantic import WithJsonSchema
 
-from feature_config.catalogue import WIRE_PROMPTS, Feature, WirePrompt
-from gateway.answers import Question, with_inputs
+from feature_config.catalogue import WIRE_PROMPTS, WirePrompt
+from gateway.answers import Question, lane_of, with_inputs
 from gateway.api_document import ASKING, GATES, RAW_STREAM, describes
 from gateway.errors import PathUnknown, RequestInvalid
 from gateway.gates import Access, decide
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.requests import GatewayRequest
-from gateway.routing.line import Lane
 from gateway.schemas.prompts import ModelMetadata, PromptRequest
 from gateway.views.caller_models import model_of_metadata
 from gateway.views.responses import json_response, raw_stream, raw_whole
@@ -56,7 +55,7 @@ async def run_prompt(
         caller_model=model_of_metadata(metadata),
         policy=policy,
     )
-    fill, lane = with_inputs(payload.inputs), _lane(wire_prompt)
+    fill, lane = with_inputs(payload.inputs), lane_of(wire_prompt.feature)
     question = Question(runtime.fleet, exchange, decision.require(), fill, lane)
     if payload.stream and not question.has_contract:
         return raw_stream(await question.stream())
@@ -88,9 +87,3 @@ def _find(
         if metadata is not None:  # else the gates tell it, of the model that answers
             raise
     return wire_prompt
-
-
-def _lane(wire_prompt: WirePrompt) -> Lane:
-    if wire_prompt.feature is None:
-        return Lane.CHECK
-    return Lane.COMPLETION if wire_prompt.feature is Feature.CODE_COMPLETIONS else Lane.CHAT

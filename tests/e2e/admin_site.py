@@ -24,6 +24,7 @@ PAGES = {
     "deployment-add-asked": "selfhosted_models/modeldeployment/add/?probe=2&suggestion=0",
     "deployment-test": "selfhosted_models/modeldeployment/probes/1/",
     "deployment-delete": "selfhosted_models/modeldeployment/{deployment}/delete/",
+    "playground": "playground/?feature=code_generations",
     "explain": "explain/?feature=test_generation",
     "history": "history/",
     "revision": "history/1/",

@@ -61,6 +61,8 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "features_bulk": (NOBODY, EDITORS),
     "features_take_back": (NOBODY, EDITORS),
     "feature_choose": (NOBODY, EDITORS),
+    "playground": (EDITORS, EDITORS),
+    "playground_ask": (NOBODY, EDITORS),
     "explain": (INSIDE, NOBODY),
     "history": (INSIDE, NOBODY),
     "revision": (INSIDE, NOBODY),
