@@ -1,5 +1,7 @@
 """An instance admin registers a model server in the browser, assigns it, and sees it answer."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -60,6 +62,49 @@ async def test_from_nothing_to_an_answer(site: Site, admin_url: str, page: Page)
     assert response.json()["choices"][0]["message"]["content"] == "Hello, world!"
     assert site.gateway.finished(response.headers["X-Request-ID"])["deployment"] == "browser-gpu"
     assert site.models.exchanges[-1].headers["authorization"].endswith("canary-0123456789")
+
+
+async def test_the_playground_answers_with_the_keyboard_alone(
+    site: Site, admin_url: str, page: Page
+) -> None:
+    site.models.answer_with(Script(chunks=("git ", "reset ", "--soft")))
+    site.gateway.apply([], {"git_suggestions": ["fake"]})
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await _log_in(page, admin_url)
+    await page.goto(f"{admin_url}playground/?feature=git_suggestions")
+
+    await page.focus("#id_input-prompt")
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type("undo <b>it</b>")
+    await page.keyboard.press("Control+Enter")
+
+    await expect(page.locator("#state")).to_have_text("Done.")
+    await expect(page.locator("#text")).to_have_text("git reset --soft")
+    await expect(page.locator("#answer-title")).to_be_focused()
+    await expect(page.locator("#timings")).to_contain_text("Tokens out")
+    await expect(page.locator("#asked")).to_contain_text("undo <b>it</b>")
+    assert "undo <b>it</b>" in str(site.models.exchanges[-1].json)
+    assert complaints == []
+
+
+async def test_an_answer_is_stopped_and_a_failure_told(
+    site: Site, admin_url: str, page: Page
+) -> None:
+    site.models.answer_with(Script(chunks=("on ", "and "), never_ends=True, gap_s=0.05))
+    await _log_in(page, admin_url)
+    await page.goto(f"{admin_url}playground/?feature=git_suggestions&deployment=fake")
+
+    await page.click("#ask")
+    await expect(page.locator("#text")).to_contain_text("on and and")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#state")).to_contain_text("Stopped.")
+    assert await asyncio.to_thread(site.models.exchanges[-1].closed_by_peer.wait, 10)
+
+    site.models.answer_with(Script(status=401, body=b"who are you, secretly?"))
+    await page.click("#ask")
+    await expect(page.locator("#state")).to_contain_text("No answer (upstream_rejected)")
+    assert "secretly" not in await page.content()
 
 
 async def test_a_family_that_is_not_supported_is_greyed_out(
