@@ -8,7 +8,6 @@ from typing import NoReturn
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker
@@ -46,14 +45,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 def _give_roles_again_whenever_tables_are_emptied() -> None:
     """Restore what migrations wrote; Django tells of an emptied database as of a migrated one."""
-    rights = Permission.objects.values_list("content_type__app_label", "codename")
-    roles = {group.name: set(rights.filter(group=group)) for group in Group.objects.all()}
+    groups = apps.get_model("auth", "Group").objects
+    permissions = apps.get_model("auth", "Permission").objects
+    rights = permissions.values_list("content_type__app_label", "codename")
+    roles = {group.name: set(rights.filter(group=group)) for group in groups.all()}
 
     def give_again(**_: object) -> None:
         for name, granted in roles.items():
-            group, _created = Group.objects.get_or_create(name=name)
+            group, _created = groups.get_or_create(name=name)
             for label, codename in granted:
-                found = Permission.objects.filter(content_type__app_label=label, codename=codename)
+                found = permissions.filter(content_type__app_label=label, codename=codename)
                 group.permissions.add(*found)
 
     *_, last = apps.get_app_configs()  # by then the permissions of all are there

@@ -1,23 +1,21 @@
 """The page of the audit trail: searched, taken along, verified."""
 
 import csv
-import html as html_text
 import io
 import json
 import re
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from gateway.audit import Attribution, Origin, record
 from gateway.configuration.history import changing_configuration
 from gateway.models import AuditRecord
 from gateway.roles import SECURITY_OFFICER
 from selfhosted_models.models import ModelDeployment
-from tests.factories import make_deployment, make_user
+from tests.factories import make_deployment
+from tests.unit.gateway.pages import client_of, queries_of, text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
@@ -28,13 +26,7 @@ KEY = "sk-canary-0123456789abcdef"
 
 @pytest.fixture
 def officer() -> Client:
-    client = Client()
-    client.force_login(make_user(SECURITY_OFFICER))
-    return client
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(html_text.unescape(re.sub(r"<[^>]*>", " ", answer.content.decode())).split())
+    return client_of(SECURITY_OFFICER)
 
 
 def numbers(answer: Any) -> list[str]:
@@ -86,20 +78,14 @@ def test_records_are_searched(officer: Client, query: str, found: list[str]) -> 
 
 def test_as_many_queries_for_many_records_as_for_few(officer: Client) -> None:
     record(BOB, "login.succeeded")
-    few = queries_of(officer)
+    few = queries_of(officer, AUDIT)
     for _ in range(60):
         record(BOB, "login.succeeded")
 
-    assert queries_of(officer) == few
+    assert queries_of(officer, AUDIT) == few
     page = officer.get(f"{AUDIT}?author=bob")
     assert len(numbers(page)) == 50
     assert 'href="?author=bob&amp;before=12"' in page.content.decode()
-
-
-def queries_of(client: Client) -> int:
-    with CaptureQueriesContext(connection) as queries:
-        assert client.get(AUDIT).status_code == 200
-    return len(queries)
 
 
 def test_empty_search_says_what_to_do(officer: Client) -> None:

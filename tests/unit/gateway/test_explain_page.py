@@ -1,7 +1,5 @@
 """The page that explains: gates in order, the first that is shut, and its remedy."""
 
-import html as html_text
-import re
 from typing import Any
 
 import pytest
@@ -11,7 +9,8 @@ from django.utils import timezone
 from feature_config.catalogue import Feature
 from gateway.roles import VIEWER
 from selfhosted_models.models import EndpointHealth
-from tests.factories import assign, make_deployment, make_user, setting_of
+from tests.factories import assign, make_deployment, setting_of
+from tests.unit.gateway.pages import client_of, text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
@@ -20,16 +19,13 @@ CHAT = Feature.DUO_CHAT
 
 @pytest.fixture
 def viewer() -> Client:
-    client = Client()
-    client.force_login(make_user(VIEWER))
-    return client
+    return client_of(VIEWER)
 
 
 def ask(client: Client, **query: Any) -> str:
     page = client.get("/admin/explain/", {"feature": CHAT.value, **query})
     assert page.status_code == 200
-    text = re.sub(r"<(select|form).*?</\1>", "", page.content.decode(), flags=re.S)
-    return " ".join(html_text.unescape(re.sub(r"<[^>]*>", " ", text)).split())
+    return text_of(page).partition("reads them from a real token.")[2]  # below the form
 
 
 def test_without_a_question_it_says_what_to_ask(viewer: Client) -> None:

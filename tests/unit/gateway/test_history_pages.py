@@ -1,13 +1,10 @@
 """The pages of the history: what they show, and the way back."""
 
-import html as html_text
 import re
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from feature_config.catalogue import Feature
 from gateway.audit import Attribution, Origin
@@ -15,7 +12,8 @@ from gateway.configuration.history import changing_configuration, newest_revisio
 from gateway.models import AuditRecord, Revision
 from gateway.roles import EDITOR, VIEWER
 from selfhosted_models.models import ModelDeployment
-from tests.factories import assign, make_admin, make_deployment, make_user, setting_of
+from tests.factories import assign, make_admin, make_deployment, setting_of
+from tests.unit.gateway.pages import client_of, queries_of, text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
@@ -29,16 +27,6 @@ def alice() -> Client:
     client = Client()
     client.force_login(make_admin(username="alice"))
     return client
-
-
-def client_of(role: str) -> Client:
-    client = Client()
-    client.force_login(make_user(role))
-    return client
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(html_text.unescape(re.sub(r"<[^>]*>", " ", answer.content.decode())).split())
 
 
 def change(author: str = "bob", reason: str = "") -> Any:
@@ -77,23 +65,17 @@ def test_revisions_are_listed_newest_first_with_who_and_what(alice: Client) -> N
 
 def test_as_many_queries_for_many_revisions_as_for_few(alice: Client) -> None:
     make_deployment()
-    few = queries_of(alice)
+    few = queries_of(alice, HISTORY)
     for _ in range(60):
         make_deployment()
 
-    assert queries_of(alice) == few
+    assert queries_of(alice, HISTORY) == few
     first_page = alice.get(HISTORY)
     assert "Older revisions" in text_of(first_page)
     assert 'href="?before=12"' in first_page.content.decode()
     older = alice.get(f"{HISTORY}?before=12").content.decode()
     assert 'href="/admin/history/11/"' in older
     assert 'href="/admin/history/12/"' not in older
-
-
-def queries_of(client: Client) -> int:
-    with CaptureQueriesContext(connection) as queries:
-        assert client.get(HISTORY).status_code == 200
-    return len(queries)
 
 
 @pytest.mark.usefixtures("three_revisions")

@@ -6,15 +6,14 @@ import re
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from feature_config.catalogue import Feature
 from gateway.evaluation.runs import suite_for
 from gateway.roles import EDITOR
 from selfhosted_models.families import ModelFamily
-from tests.factories import assign, make_deployment, make_user, setting_of
+from tests.factories import assign, make_deployment, setting_of
+from tests.unit.gateway.pages import client_of, queries_of, text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
@@ -24,13 +23,7 @@ GIT = Feature.GIT_SUGGESTIONS
 
 @pytest.fixture
 def editor() -> Client:
-    client = Client()
-    client.force_login(make_user(EDITOR))
-    return client
-
-
-def text_of(answer: Any) -> str:
-    return " ".join(html_text.unescape(re.sub(r"<[^>]*>", " ", answer.content.decode())).split())
+    return client_of(EDITOR)
 
 
 def inputs_of(answer: Any) -> dict[str, str]:
@@ -124,17 +117,11 @@ def test_what_does_not_exist_is_at_its_default(editor: Client, query: str) -> No
 
 def test_as_many_queries_for_many_deployments_as_for_few(editor: Client) -> None:
     make_deployment()
-    few = queries_of(editor)
+    few = queries_of(editor, PLAYGROUND)
     for _ in range(20):
         make_deployment()
 
-    assert queries_of(editor) == few
-
-
-def queries_of(client: Client) -> int:
-    with CaptureQueriesContext(connection) as queries:
-        assert client.get(PLAYGROUND).status_code == 200
-    return len(queries)
+    assert queries_of(editor, PLAYGROUND) == few
 
 
 def test_asking_where_no_gateway_is_served_is_told(editor: Client) -> None:
