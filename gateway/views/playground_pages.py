@@ -20,7 +20,7 @@ from django.template.loader import render_to_string
 from feature_config.catalogue import FEATURES, Feature, support_level
 from gateway.admin_pages import page
 from gateway.errors import KNOWN_ERRORS
-from gateway.evaluation.runs import suite_for
+from gateway.evaluation.suites import suite_for
 from gateway.playground import Trial, ask
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
 from gateway.runtime import Runtime

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from feature_config.catalogue import Feature
-from gateway.evaluation.runs import suite_for
+from gateway.evaluation.suites import suite_for
 from gateway.roles import EDITOR
 from selfhosted_models.families import ModelFamily
 from tests.factories import assign, make_deployment, setting_of
