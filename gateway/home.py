@@ -15,7 +15,7 @@ from gateway.routing.endpoint_state import HealthState
 from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
 from gateway.usage.charting import key_figures
 from gateway.usage.series import last_hour
-from selfhosted_models.models import Fingerprint, ModelDeployment
+from selfhosted_models.models import ModelDeployment
 
 #: What changed a while ago was noticed, or does no harm.
 DRIFT_IS_NEWS_FOR = timedelta(days=7)
@@ -106,15 +106,14 @@ def _problems(
         for feature, found in standings.items()
         if found.state is FeatureState.BROKEN
     ]
-    drifts = {each.deployment_id: each for each in Fingerprint.objects.newest().drifted()}
     week_ago = timezone.now() - DRIFT_IS_NEWS_FOR
     for row in deployments:
         url = reverse("admin:selfhosted_models_modeldeployment_change", args=[row.pk])
-        drift = drifts.get(row.pk)
-        if drift and row.is_active and drift.created_at >= week_ago:
+        found = stored.fingerprints.get(row.pk)
+        if found and found.has_drifted and row.is_active and found.created_at >= week_ago:
             remedy = "If nobody meant it, look at what its server was started with."
             problems.append(
-                Problem(row.name, f"Its server changed: {drift.drift}.", remedy, url, "warn")
+                Problem(row.name, f"Its server changed: {found.drift}.", remedy, url, "warn")
             )
         if reason := stored.snapshot.unusable.get(row.name):
             problems.append(Problem(row.name, "It is left out of serving.", reason, url))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 from django.conf import settings
 
@@ -14,6 +15,7 @@ from gateway.explain import explain
 from gateway.routing.endpoint_state import HealthState
 from gateway.snapshot import ServingSnapshot, build_snapshot
 from prompts.loader import shipped_prompts
+from selfhosted_models.models import Fingerprint
 from selfhosted_models.secrets import SecretBox
 
 NEVER_PROBED = "never probed"
@@ -71,16 +73,23 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is stored of configuration and health, read together in a few queries."""
+    """What is stored of configuration and health, read together in a few queries.
+
+    Attributes:
+        fingerprints: What was measured last, by the id of the deployment.
+    """
 
     snapshot: ServingSnapshot
     news: Mapping[Key, News]
+    fingerprints: Mapping[UUID, Fingerprint]
 
     @classmethod
     def read(cls) -> "Stored":
         box = SecretBox(settings.ENCRYPTION_KEYS)
         prompts = shipped_prompts().registry
-        return cls(build_snapshot(read_configuration(), prompts, box), stored_news())
+        configuration = read_configuration()
+        snapshot = build_snapshot(configuration, prompts, box)
+        return cls(snapshot, stored_news(), configuration.fingerprints)
 
     def standing(self, feature: Feature) -> Standing:
         """Return how `feature` stands for a user whose token carries its scope."""
