@@ -15,6 +15,7 @@ from gateway.audit import Origin, attribution_of_request, record
 from gateway.home import home
 from gateway.roles import RESTORING, needs_second_factor
 from gateway.standing import Stored
+from gateway.views import evaluation_pages, prompt_pages
 from gateway.views.audit_pages import audit_page, export_page, verify_page
 from gateway.views.explain_page import explain_page
 from gateway.views.history_pages import (
@@ -34,6 +35,8 @@ _NAVIGATION = (
     ("Features", "admin:feature_config_featuresetting_changelist", "view_featuresetting"),
     ("Support matrix", "admin:feature_matrix", "view_featuresetting"),
     ("Deployments", "admin:selfhosted_models_modeldeployment_changelist", "view_modeldeployment"),
+    ("Evaluations", "admin:evaluations", "view_evaluationrun"),
+    ("Prompts", "admin:prompts", "view_featuresetting"),
     ("Playground", "admin:playground", "change_featuresetting"),
     ("Explain", "admin:explain", "view_featuresetting"),
     ("History", "admin:history", "view_revision"),
@@ -81,7 +84,7 @@ class AdminSite(admin.AdminSite):
             path("second-factor/", SecondFactorView.as_view(site=self), name="second_factor"),
             path("logout/", self.logout, name="logout"),
         ]
-        return [*half_way, *_own_pages(), *super().get_urls()]
+        return [*half_way, *_own_pages(), *_evaluation_pages(), *super().get_urls()]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
@@ -134,6 +137,29 @@ def _own_pages() -> list[URLPattern]:
         path(
             "usage/requests/", guarded(requests_page, "gateway.view_loggedrequest"), name="requests"
         ),
+        path("prompts/", guarded(prompt_pages.prompts, features), name="prompts"),
+        path(
+            "prompts/<str:prompt>/<str:family>/",
+            guarded(prompt_pages.prompt, features),
+            name="prompt",
+        ),
+    ]
+
+
+def _evaluation_pages() -> list[URLPattern]:
+    look, run = "prompts.view_evaluationrun", "prompts.add_evaluationrun"
+    every, one = "evaluations/", "evaluations/<int:number>/"
+    start, cancel, resume = (
+        guarded(view, run, methods=SEND)
+        for view in (evaluation_pages.start, evaluation_pages.cancel, evaluation_pages.resume)
+    )
+    return [
+        path(every, guarded(evaluation_pages.evaluations, look), name="evaluations"),
+        path(f"{every}start/", start, name="evaluation_start"),
+        path(one, guarded(evaluation_pages.evaluation, look), name="evaluation"),
+        path(f"{one}report/", guarded(evaluation_pages.report, look), name="evaluation_report"),
+        path(f"{one}cancel/", cancel, name="evaluation_cancel"),
+        path(f"{one}resume/", resume, name="evaluation_resume"),
     ]
 
 

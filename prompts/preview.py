@@ -1,8 +1,11 @@
 """What would be asked of a model, shown without asking it. Pure."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
+
+import orjson
 
 from feature_config.catalogue import PROMPT_IDS, WIRE_PROMPTS, Feature
 from prompts.errors import PromptMissing
@@ -52,6 +55,26 @@ def preview(
     """
     definition = registry.find(prompt, variants_for(family, wire_name), constraint, pin)
     return _document(render(definition, inputs, context_tokens=context_tokens), context_tokens)
+
+
+def lines_of(shown: Mapping[str, Any]) -> list[str]:
+    """Return a preview as people read it: what it is, then what is asked."""
+    facts = {name: value for name, value in shown.items() if name not in {"messages", "text"}}
+    lines = [f"{name}: {_told(value)}" for name, value in facts.items()]
+    messages = shown.get("messages", [{"role": "text", "content": shown.get("text")}])
+    for message in messages:
+        lines += ["", f"--- {message['role']}", *message["content"].splitlines()]
+    return lines
+
+
+def difference_of(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return what differs between two previews, in lines as `diff -u` writes them."""
+    before, after = (f"{item['variant']} {item['version']}" for item in (one, other))
+    return list(difflib.unified_diff(lines_of(one), lines_of(other), before, after, lineterm=""))
+
+
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _document(rendered: RenderedPrompt, context_tokens: int | None) -> dict[str, Any]:

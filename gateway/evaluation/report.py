@@ -123,17 +123,18 @@ def _comparisons(runs: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
     for pair in pairs:
         cases = [run.passes_by_case() for run in pair]
         title = FEATURES[Feature(pair[0].feature)].title
-        rows.append(_row(title, *pair, compare(*cases)))
+        rows.append(compared_row(title, *pair, compare(*cases)))
         for whole, part in zip(everything, cases, strict=True):
             whole |= {f"{pair[0].feature}/{case_id}": passed for case_id, passed in part.items()}
     if len(pairs) > 1:
-        rows.append(_row("All features", *pairs[0], compare(*everything)))
+        rows.append(compared_row("All features", *pairs[0], compare(*everything)))
     return rows
 
 
-def _row(
+def compared_row(
     title: str, first: EvaluationRun, second: EvaluationRun, comparison: Comparison
 ) -> dict[str, Any]:
+    """Return how `second` did beside `first`, with what tells them apart."""
     labels = [run.deployment.name for run in (first, second)]
     if first.deployment_id == second.deployment_id:
         labels = [f"{run.deployment.name}, prompt {run.prompt_version}" for run in (first, second)]
@@ -162,14 +163,19 @@ class Bar:
 
 def page_of(report: dict[str, Any]) -> str:
     """Return a report as one HTML file: no scripts, and nothing from elsewhere."""
-    context = {
-        "report": report,
+    return render_to_string(
+        "gateway/evaluation_report.html", {"report": report, **charts_of(report)}
+    )
+
+
+def charts_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what `gateway/score_charts.html` draws of a report."""
+    return {
         "scores": [_score_bar(run) for run in report["runs"] if run["verdict"]],
         "differences": [(row, _difference_bar(row)) for row in report["comparisons"]],
         "chart_width": CHART_WIDTH,
         "middle": CHART_WIDTH / 2,
     }
-    return render_to_string("gateway/evaluation_report.html", context)
 
 
 def _score_bar(run: dict[str, Any]) -> Bar:

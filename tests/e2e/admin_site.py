@@ -32,6 +32,10 @@ PAGES = {
     "audit": "audit/",
     "usage": "usage/",
     "requests": "usage/requests/",
+    "evaluations": "evaluations/",
+    "evaluation": "evaluations/3/?with=1",
+    "prompts": "prompts/",
+    "prompt": "prompts/code_explanation/mistral-7b/?to_family=codegemma-2b",
     "users": "auth/user/",
     "user-add": "auth/user/add/",
     "password": "password_change/",
@@ -116,6 +120,16 @@ ProbeRun.objects.create(
     results=[dict(outcome="ok", suggestions=suggestions, message=f"The server at "
         f"http://10.0.4.15:8000 speaks OpenAI-compatible chat. Register it as {{url}}.")],
 )
+"""
+_EVALUATIONS = """
+from tests.factories import make_run
+from selfhosted_models.models import ModelDeployment
+gpu1 = ModelDeployment.objects.get(name="codegemma-gpu1")
+gpu2 = ModelDeployment.objects.get(name="mixtral-gpu2")
+make_run(gpu1, "++++++++-+-+")
+make_run(gpu2, "+++-+-++-+-+")
+make_run(gpu1, "++-+-+++-+--")
+make_run(gpu2, "+++", feature="code_explanation", state="cancelled")
 """
 
 #: A day of requests, of which some are lost; and how endpoints were.
@@ -217,6 +231,7 @@ def furnish(site: Gateway) -> None:
     site.manage("shell", "-c", _HEALTH)
     site.manage("shell", "-c", _PROBES)
     site.manage("shell", "-c", _USAGE)
+    site.manage("shell", "-c", _EVALUATIONS)
 
 
 @contextmanager

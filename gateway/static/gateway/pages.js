@@ -29,6 +29,20 @@ function markChanged(form) {
   form.addEventListener("input", () => { save.classList.toggle("primary", values() !== before); });
 }
 
+// What is under way shows how far it is; once it is over, the page is another one.
+const FOLLOWS_EVERY_MS = 2000;
+function follow(part) {
+  setTimeout(async () => {
+    const answer = await fetch(location.href).catch(() => null);
+    const text = answer && answer.ok ? await answer.text() : "";
+    const found = new DOMParser().parseFromString(text, "text/html").getElementById(part.id);
+    if (found && !("follows" in found.dataset)) { location.reload(); return; }
+    if (found && !part.contains(document.activeElement)) part.innerHTML = found.innerHTML;
+    follow(part);
+  }, FOLLOWS_EVERY_MS);
+}
+
+document.querySelectorAll("[data-follows]").forEach(follow);
 document.querySelectorAll(".theme-toggle").forEach(offerThemes);
 document.querySelectorAll("#action-toggle").forEach((box) => {
   tickAll(box, document.querySelectorAll("input.action-select"));

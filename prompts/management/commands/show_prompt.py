@@ -1,4 +1,3 @@
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from prompts.errors import PromptError
 from prompts.loader import shipped_prompts
-from prompts.preview import preview, prompt_of
+from prompts.preview import difference_of, lines_of, preview, prompt_of
 from prompts.samples import SAMPLES
 from selfhosted_models.families import ModelFamily
 
@@ -43,17 +42,12 @@ class Command(BaseCommand):
             is_family = other in tuple(ModelFamily)
             to = (other, version) if is_family else (family, other)
             compared = _preview(feature, *to, values, context_tokens)
-            self._write_difference(shown, compared)
+            for line in difference_of(shown, compared):
+                self.stdout.write(line)
         elif json:
             self.stdout.write(orjson.dumps(shown).decode())
         else:
-            self.stdout.write("\n".join(_lines(shown)))
-
-    def _write_difference(self, one: dict[str, Any], other: dict[str, Any]) -> None:
-        before, after = (f"{item['variant']} {item['version']}" for item in (one, other))
-        lines = difflib.unified_diff(_lines(one), _lines(other), before, after, lineterm="")
-        for line in lines:
-            self.stdout.write(line)
+            self.stdout.write("\n".join(lines_of(shown)))
 
 
 def _read_inputs(path: Path) -> dict[str, Any]:
@@ -89,17 +83,3 @@ def _preview(
     except PromptError as error:
         advice = "`manage.py list_prompts --all` lists what there is."
         raise CommandError(f"{error.safe_message} {advice}", returncode=2) from error
-
-
-def _lines(shown: dict[str, Any]) -> list[str]:
-    """Return a preview as people read it: what it is, then what is asked."""
-    facts = {name: value for name, value in shown.items() if name not in {"messages", "text"}}
-    lines = [f"{name}: {_told(value)}" for name, value in facts.items()]
-    messages = shown.get("messages", [{"role": "text", "content": shown.get("text")}])
-    for message in messages:
-        lines += ["", f"--- {message['role']}", *message["content"].splitlines()]
-    return lines
-
-
-def _told(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
