@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -20,6 +21,8 @@ from docsearch.golden import (
 from docsearch.redaction import MAX_QUESTION_CHARS
 from docsearch.results import Outcome
 
+#: A download of the largest index ends within ten minutes.
+_LOOK_ENDS_WITHIN = timedelta(minutes=10)
 #: Checks that are kept.
 _CHECKS_KEPT = 100
 
@@ -242,7 +245,9 @@ class RegistryLook(models.Model):
 
     @property
     def is_under_way(self) -> bool:
-        return self.state in {self.State.LOOKING, self.State.FETCHING}
+        """Whether it still goes on; one that was silent for long has died."""
+        is_begun = self.state in {self.State.LOOKING, self.State.FETCHING}
+        return is_begun and timezone.now() - self.looked_at < _LOOK_ENDS_WITHIN
 
 
 class InstalledIndex(models.Model):

@@ -17,6 +17,7 @@ from gateway.roles import RESTORING, needs_second_factor
 from gateway.standing import Stored
 from gateway.views import evaluation_pages, prompt_pages
 from gateway.views.audit_pages import audit_page, export_page, verify_page
+from gateway.views.documentation_pages import documentation_urls
 from gateway.views.explain_page import explain_page
 from gateway.views.history_pages import (
     difference_page,
@@ -42,6 +43,7 @@ _NAVIGATION = (
     ("History", "admin:history", "view_revision"),
     ("Audit", "admin:audit", "view_auditrecord"),
     ("Usage", "admin:usage", "view_usageslice"),
+    ("Documentation", "admin:documentation", "view_installedindex"),
     ("Users", "admin:auth_user_changelist", "view_user"),
 )
 
@@ -107,6 +109,7 @@ def _own_pages() -> list[URLPattern]:
     history, audit = "gateway.view_revision", "gateway.view_auditrecord"
     features, choosing = (f"feature_config.{verb}_featuresetting" for verb in ("view", "change"))
     return [
+        *documentation_urls(),
         path("explain/", guarded(explain_page, features), name="explain"),
         path(
             "playground/",

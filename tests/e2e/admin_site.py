@@ -36,6 +36,9 @@ PAGES = {
     "evaluation": "evaluations/3/?with=1",
     "prompts": "prompts/",
     "prompt": "prompts/code_explanation/mistral-7b/?to_family=codegemma-2b",
+    "documentation": "documentation/",
+    "documentation-search": "documentation/search/?q=craete+a+board",
+    "documentation-questions": "documentation/questions/",
     "users": "auth/user/",
     "user-add": "auth/user/add/",
     "password": "password_change/",
@@ -195,6 +198,31 @@ for name, story in {
     row.endpoint_health.update(since=now - timedelta(hours=story[-1][0]))
 """
 
+_QUESTIONS = """
+from django.utils import timezone
+from docsearch.models import GoldenQuestion, UnansweredQuestion
+from docsearch.store import IndexStore
+from django.conf import settings
+from docsearch.backend import LocalBackend
+from gateway.docs_indexes import note_installed
+from gateway.docs_questions import check_changed
+for question, page in (
+    ("how do I create a board?", "user/project/issue_board.md"),
+    ("where do mail settings go?", "ci/runners.md"),
+):
+    GoldenQuestion.objects.create(question=question, page=page)
+now = timezone.now()
+for question, times in (("how do I frobnicate a runner at […]", 3), ("xylophone", 1)):
+    UnansweredQuestion.objects.create(
+        question=question, outcome="not_documented", gitlab_version="17.4.0", times=times,
+        first_asked_at=now, last_asked_at=now,
+    )
+store = IndexStore.below(settings.DATA_DIR)
+note_installed(store)
+check_changed(LocalBackend(store))
+"""
+DOCUMENTATION = Path(__file__).parents[1] / "documentation"
+
 
 def _deployment(name: str, family: str, address: str, **more: object) -> dict[str, object]:
     return {
@@ -208,7 +236,7 @@ def _deployment(name: str, family: str, address: str, **more: object) -> dict[st
 
 
 def furnish(site: Gateway) -> None:
-    """Register four deployments and assign them so that every state shows."""
+    """Register four deployments and assign them so that every state shows; documentation too."""
     site.apply(
         [
             _deployment("codegemma-gpu1", "codegemma-7b-it", "10.0.4.11", context_tokens=8192),
@@ -232,6 +260,9 @@ def furnish(site: Gateway) -> None:
     site.manage("shell", "-c", _PROBES)
     site.manage("shell", "-c", _USAGE)
     site.manage("shell", "-c", _EVALUATIONS)
+    source = (str(DOCUMENTATION), "--gitlab-version", "17.4.0")
+    site.manage("build_docs_index", *source, "--install")
+    site.manage("shell", "-c", _QUESTIONS)
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from axe_playwright_python.async_playwright import Axe
 from django_otp.oath import totp
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from tests.e2e.admin_site import ADMIN, addresses, furnish, log_in, site_with_users
+from tests.e2e.admin_site import ADMIN, DOCUMENTATION, addresses, furnish, log_in, site_with_users
 from tests.e2e.conftest import CHROMIUM_FLAGS
 from tests.fakes.model_server import ModelServer, Script
+from tests.fakes.package_registry import PackageRegistryServer
 from tests.gateway_process import Gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,8 +26,20 @@ DEPLOYMENTS = "/admin/selfhosted_models/modeldeployment/"
 
 
 @pytest.fixture(scope="module")
-def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with site_with_users(tmp_path_factory.mktemp("admin")) as running:
+def docs_registry() -> Iterator[PackageRegistryServer]:
+    with PackageRegistryServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def empty_site(
+    tmp_path_factory: pytest.TempPathFactory, docs_registry: PackageRegistryServer
+) -> Iterator[Gateway]:
+    with site_with_users(
+        tmp_path_factory.mktemp("admin"),
+        DOCS_REGISTRY_URL=docs_registry.url,
+        DOCS_REGISTRY_TOKEN=docs_registry.token,
+    ) as running:
         yield running
 
 
@@ -348,3 +361,33 @@ async def test_a_second_factor_is_set_up_by_its_key(site: Gateway, browser: Brow
 
 def _bytes_of(key: str) -> bytes:
     return base64.b32decode(key + "=" * (-len(key) % 8))
+
+
+async def test_documentation_is_fetched_at_a_click_searched_and_watched(
+    site: Gateway, browser: Browser, tmp_path: Path
+) -> None:
+    index = str(tmp_path / "docs.sqlite3")
+    site.manage(
+        "build_docs_index", str(DOCUMENTATION), "--gitlab-version", "17.5.0", "--output", index
+    )
+    site.manage("publish_docs_index", index)
+    page, complaints = await inside(browser, site)
+
+    await page.goto(f"{site.url}/admin/documentation/")
+    await page.get_by_role("button", name="Check now").click()
+    await expect(page.locator("#looks")).to_contain_text("up to date", timeout=30_000)
+
+    await page.get_by_label("Ask as Duo Chat does").fill("craete a board")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("main")).to_contain_text("Showing results for create a board")
+    await expect(page.locator("main")).to_contain_text("of GitLab 17.5.0")
+
+    await page.goto(f"{site.url}/admin/documentation/questions/")
+    await page.get_by_label("xylophone").check()
+    await page.get_by_role("button", name="Ticked ones are dealt with").click()
+    assert "1 off the worklist" in await messages(page)
+    await page.get_by_role("textbox", name="Question").fill("register a runner")
+    await page.get_by_role("textbox", name="Page").fill("ci/runners.md")
+    await page.get_by_role("button", name="Add", exact=True).click()
+    assert "Added" in await messages(page)
+    assert complaints == []
