@@ -43,13 +43,13 @@ class DocsSearch:
         """
         self.backend = backend
         self._note = note
-        self._wanted = _version_of(gitlab_version)
+        self._wanted = version_of(gitlab_version)
         self._of_callers: deque[GitLabVersion] = deque(maxlen=_CALLER_VERSIONS)
         self._threads = ThreadPoolExecutor(_THREADS, "docs")
 
     async def search(self, question: str, *, caller_version: str, limit: int) -> SearchResult:
         """Answer from the documentation of the caller's version, or the nearest that may."""
-        wanted = self._wanted or _version_of(caller_version)
+        wanted = self._wanted or version_of(caller_version)
         if wanted and not self._wanted and wanted not in self._of_callers:
             self._of_callers.append(wanted)
         call = partial(self._search, question, wanted, limit)
@@ -71,7 +71,8 @@ class DocsSearch:
         self.backend.close()
 
 
-def _version_of(text: str) -> GitLabVersion | None:
+def version_of(text: str) -> GitLabVersion | None:
+    """Return a version somebody wrote; None if it is none."""
     with suppress(VersionInvalid):
         return GitLabVersion.parse(text)
     return None

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from docsearch.store import IndexStore
+from docsearch.store import IndexStore, choose_version, missing_version
 from feature_config.catalogue import FEATURES, Feature
+from gateway.docs_search import version_of
 from gateway.routing.endpoint_state import HealthState
 from gateway.standing import FeatureState, Standing, Stored, health_tone, state_tone
 from gateway.usage.charting import key_figures
@@ -66,8 +67,20 @@ def home(stored: Stored) -> dict[str, Any]:
             for health in [stored.health(row.name) if row.is_active else "inactive"]
         ],
         "last_hour": key_figures(last_hour(timezone.now())),
-        "docs_versions": IndexStore.below(settings.DATA_DIR).installed(),
+        **_docs(),
         "unassigned": states[FeatureState.UNASSIGNED],
+    }
+
+
+def _docs() -> dict[str, Any]:
+    """Return which documentation is wanted, which is installed on this node, and what is amiss."""
+    installed = IndexStore.below(settings.DATA_DIR).installed()
+    wanted = version_of(settings.GITLAB_VERSION)
+    choice = choose_version(wanted, installed)
+    return {
+        "docs_versions": installed,
+        "docs_wanted": wanted,
+        "docs_problem": choice.warning if choice else missing_version(wanted, installed),
     }
 
 
