@@ -3,6 +3,7 @@
 import html as html_text
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -122,3 +123,21 @@ def test_last_hour_is_told_at_a_glance(admin: Client) -> None:
     write_down(Taken([ended(-5), ended(-60), failed, older], 0), clock_offset_s=now)
 
     assert "The last hour Requests 3 Errors 1 33.3 % First text 250 ms" in words(admin)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (
+            "",
+            "Wanted: the version each caller names, else the newest. Installed on this node: none",
+        ),
+        ("17.4.0", "Wanted: GitLab 17.4.0. Installed on this node: none"),
+    ],
+)
+def test_documentation_that_is_wanted_is_told(
+    admin: Client, settings: Settings, tmp_path: Path, wanted: str, told: str
+) -> None:
+    settings.DATA_DIR, settings.GITLAB_VERSION = tmp_path, wanted
+
+    assert told in words(admin)
