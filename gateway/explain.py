@@ -18,12 +18,12 @@ from gateway.snapshot import ServingSnapshot
 
 #: What to do about each gate that is shut, where the gate's own words do not say it.
 _REMEDIES = {
-    "token": "Send a token of a trusted GitLab, or one made by `manage.py issue_token`.",
+    "token": "Send a token of a trusted GitLab, or one made by manage.py issue_token.",
     "scope": "Give the user the GitLab Duo add-on seat that carries this scope.",
     "feature": "Assign a deployment to the feature on the Features page.",
     "deployment": "Assign an active deployment to the feature, and check that its key can be read.",
     "prompt": "Assign a deployment of a family that has this prompt, or correct the version pin.",
-    "servers": "Start the model server, or correct its endpoint; `manage.py probe` tests it.",
+    "servers": "Start the model server, or correct its endpoint; manage.py probe tests it.",
 }
 
 

@@ -51,8 +51,7 @@ class ExplainForm(forms.Form):
         required=False,
         max_length=2000,
         label="Scopes",
-        help_text="As the token has them, with commas or spaces between, as in duo_chat, "
-        "complete_code. `manage.py explain FEATURE --token FILE` reads them from a real token.",
+        help_text="With commas or spaces between, as in duo_chat, complete_code.",
     )
 
     def caller(self) -> Caller | None:

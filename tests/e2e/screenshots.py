@@ -1,4 +1,7 @@
-"""Take a picture of every page, light and dark, narrow and wide: `make screenshots`."""
+"""Take a picture of every page, light and dark, narrow and wide: `make screenshots`.
+
+Those of the README are taken anew too: what a wide screen shows of them at first.
+"""
 
 import asyncio
 import sys
@@ -14,10 +17,16 @@ from tests.gateway_process import Gateway
 THEMES = ("light", "dark")
 WIDTHS = (400, 1280)
 HEIGHT = 900
+README_PAGES = ("home", "features", "deployment-test", "usage")
+README_IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 async def picture(site: Gateway, folder: Path, only: str) -> None:
-    pages = {name: url for name, url in addresses(site).items() if only in name}
+    pages = {
+        name: url
+        for name, url in addresses(site).items()
+        if only in name or name in only.split(",")
+    }
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_chromium(), args=[*CHROMIUM_FLAGS]
@@ -42,6 +51,8 @@ async def _picture_all(
     for name, url in pages.items():
         await page.goto(url)
         await page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
+        if name in README_PAGES and (theme, width) == ("light", 1280):
+            await page.screenshot(path=README_IMAGES / f"{name}.png")
     await context.close()
 
 
