@@ -138,6 +138,8 @@ def compared_row(
     labels = [run.deployment.name for run in (first, second)]
     if first.deployment_id == second.deployment_id:
         labels = [f"{run.deployment.name}, prompt {run.prompt_version}" for run in (first, second)]
+        if first.prompt_version == second.prompt_version:
+            labels = [f"{run.deployment.name}, run {run.pk}" for run in (first, second)]
     return {"title": title, "first": labels[0], "second": labels[1], **told_comparison(comparison)}
 
 

@@ -10,16 +10,15 @@ from feature_config.models import FeatureSetting
 from gateway.roles import VIEWER
 from prompts.loader import shipped_prompts
 from selfhosted_models.families import ModelFamily
-from tests.factories import make_deployment, make_user
+from tests.factories import make_deployment
+from tests.unit.gateway.pages import client_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
 
 @pytest.fixture
 def viewer() -> Client:
-    client = Client()
-    client.force_login(make_user(VIEWER))
-    return client
+    return client_of(VIEWER)
 
 
 def text(answer: Any) -> str:

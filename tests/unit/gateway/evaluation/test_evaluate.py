@@ -191,7 +191,8 @@ class TestRunning:
 
         told = evaluate("--suite", suite_path, "--compare", "1.0.0", "^1.0")
 
-        assert "first, prompt 1.0.0 less first, prompt 1.0.0: -33%" in told
+        one, other = EvaluationRun.objects.order_by("pk")
+        assert f"first, run {other.pk} less first, run {one.pk}: -33%" in told
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
