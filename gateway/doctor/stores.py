@@ -35,7 +35,7 @@ from selfhosted_models.secrets import SecretBox
 
 #: A copy of the configuration that was not confirmed for so long is told of.
 OLD_COPY_S = 3600
-_WORKER_WITHIN_S = 5
+_WORKER_WITHIN_S = 10
 _NO_DATABASE = "a gateway node has none"
 _DATABASE_AWAY = "the database cannot be used"
 
