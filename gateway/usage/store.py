@@ -54,7 +54,9 @@ def write_down(taken: Taken, *, clock_offset_s: float) -> None:
         if settings.REQUEST_LOG_DAYS:
             # Those without a good token are counted only: anybody may send them, without end.
             known = [pair for pair in ended if pair[1].caller is not None]
-            LoggedRequest.objects.bulk_create(_row(*pair) for pair in known)
+            LoggedRequest.objects.bulk_create(
+                (_row(*pair) for pair in known), batch_size=_ROWS_AT_ONCE
+            )
         _add(counts)
 
 
