@@ -22,10 +22,9 @@ README_IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 
 async def picture(site: Gateway, folder: Path, only: str) -> None:
+    wanted = only.split(",")
     pages = {
-        name: url
-        for name, url in addresses(site).items()
-        if only in name or name in only.split(",")
+        name: url for name, url in addresses(site).items() if any(word in name for word in wanted)
     }
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
