@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 from django.apps import apps
 from django.db import connection
@@ -16,6 +17,10 @@ from pytest_socket import disable_socket, enable_socket
 from tests import services
 from tests.fakes.gitlab import GitLab
 from tests.fakes.model_server import ModelServer
+
+# How long an example takes says nothing on a machine that does other things besides.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}

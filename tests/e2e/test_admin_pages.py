@@ -284,6 +284,7 @@ async def test_failed_requests_are_found_from_the_charts(site: Gateway, browser:
     assert complaints == []
 
 
+@pytest.mark.timeout(400)  # some thirty pages, each judged twice
 async def test_every_page_is_usable_by_everyone(site: Gateway, browser: Browser) -> None:
     narrow: Any = {"width": 400, "height": 800}
     page, complaints = await inside(browser, site, viewport=narrow)
