@@ -7,8 +7,7 @@ more at once than the deployment may have.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,15 +22,11 @@ from gateway.evaluation.errors import EvaluationRefused
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
 from gateway.model_metadata import ModelMetadataPolicy
-from gateway.own_listeners import named_places, resolve_places
 from gateway.post_processing import escapes_underscores, tidy_generation
 from gateway.routing.errors import DeploymentBusy
 from gateway.routing.fleet import Fleet
-from gateway.routing.leases import SlotLeases
 from gateway.routing.line import Lane
-from gateway.runtime import RuntimeSettings
 from gateway.snapshot import ServingSnapshot
-from gateway.upkeep import keep_running
 from prompts.errors import PromptError
 from prompts.evaluation.runner import Reply
 from prompts.evaluation.scorers.judged import JUDGE
@@ -40,8 +35,6 @@ from prompts.registry import variants_for
 from prompts.render import RenderedPrompt, render
 from selfhosted_models.errors import DeploymentError
 from selfhosted_models.families import FAMILIES
-from selfhosted_models.outbound import OutboundDoor
-from selfhosted_models.serving import ServingConfig
 
 #: A case that finds the deployment busy asks again for so long: people's requests go first.
 MAX_WAIT_S = 300.0
@@ -102,45 +95,6 @@ def find_judge(snapshot: ServingSnapshot, deployment: str) -> Candidate:
         raise EvaluationRefused(f"There is no active deployment '{deployment}' to judge.")
     variants = variants_for(serving.family, None)
     return Candidate(serving, snapshot.prompts.find(JUDGE_PROMPT, variants))
-
-
-@asynccontextmanager
-async def open_fleet(
-    options: RuntimeSettings, servings: tuple[ServingConfig, ...]
-) -> AsyncIterator[Fleet]:
-    """Yield the model servers, within the URL policy and, with Redis, within leased slots."""
-    own = await resolve_places(named_places((options.database_url, options.redis_url)))
-    door = OutboundDoor(options.url_policy.sparing(own))
-    # No circuits: a case that another one's failure kept from being asked would tell nothing.
-    limits = replace(options.limits, breaker_failures=0)
-    fleet = Fleet(
-        door,
-        limits,
-        asks_for_streams=not options.disable_streaming,
-        is_leasing=bool(options.redis_url),
-    )
-    fleet.take_over(servings)
-    try:
-        if not options.redis_url:
-            yield fleet
-            return
-        async with _leasing(options.redis_url, fleet):
-            yield fleet
-    finally:
-        await door.aclose()
-
-
-@asynccontextmanager
-async def _leasing(redis_url: str, fleet: Fleet) -> AsyncIterator[None]:
-    leases = SlotLeases(redis_url, fleet)
-    await leases.renew()
-    renewing = asyncio.create_task(keep_running("slot leases", leases.renew_when_due))
-    try:
-        yield
-    finally:
-        renewing.cancel()
-        await asyncio.wait({renewing})
-        await leases.aclose()
 
 
 @dataclass(frozen=True, slots=True)

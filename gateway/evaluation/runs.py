@@ -19,8 +19,9 @@ from django.utils import timezone
 from feature_config.catalogue import Feature
 from gateway.beats import with_beats
 from gateway.configuration.stored import read_configuration
+from gateway.doors import open_fleet
 from gateway.evaluation.errors import EvaluationRefused
-from gateway.evaluation.live import LiveModel, find_candidate, find_judge, open_fleet
+from gateway.evaluation.live import LiveModel, find_candidate, find_judge
 from gateway.evaluation.suites import suite_for
 from gateway.gates import Candidate
 from gateway.runtime import RuntimeSettings, runtime_settings

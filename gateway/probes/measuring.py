@@ -6,13 +6,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 from django.conf import settings
 
-from gateway.doors import model_server_door
+from gateway.doors import open_fleet, own_slot
 from gateway.models import Lease
+from gateway.runtime import runtime_settings
 from prompts.loader import shipped_prompts
 from prompts.registry import PromptRegistry, variants_for
 from prompts.render import render
@@ -153,9 +155,9 @@ async def findings_of(
 ) -> AsyncGenerator[AbilityResult, None]:
     """Yield each finding as it comes, asked with the prompts of real features."""
     prompts = feature_prompts(shipped_prompts().registry, serving)
-    async with (
-        model_server_door() as door,
-        aclosing(measure(door, serving, prompts, within_s=within_s)) as findings,
-    ):
-        async for result in findings:
-            yield result
+    async with open_fleet(runtime_settings(), (serving,)) as fleet:
+        in_a_slot = partial(own_slot, fleet, serving)
+        findings = measure(fleet.door, serving, prompts, within_s=within_s, admission=in_a_slot)
+        async with aclosing(findings):
+            async for result in findings:
+                yield result

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 
 from selfhosted_models.asking import AnswerReader, outbound_request, read_document
@@ -25,6 +25,8 @@ from selfhosted_models.serving_formats.registry import SERVING_FORMATS
 REQUEST_ID = "probe"
 #: Of a whole answer: none of ours asks for much, and some servers send megabytes unasked.
 MAX_ANSWER_BYTES = 1024 * 1024
+#: Holds one of the requests that a deployment takes at once.
+Admission = Callable[[], AbstractAsyncContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,14 @@ class Interview:
 
     Attributes:
         clocks: Of each question.
+        admission: Around each question to the model; what a server says of itself needs none.
     """
 
     door: OutboundDoor
     serving: ServingConfig
     endpoint: Endpoint
     clocks: Clocks
+    admission: Admission = nullcontext
 
     @property
     def serving_format(self) -> ServingFormat:
@@ -74,10 +78,15 @@ class Interview:
     async def ask_wire(self, wire: WireRequest, completion: Completion) -> CompletionChunk:
         """Return the whole answer to `wire`, which asks for `completion` and maybe more."""
         reader = AnswerReader(self.serving, completion.sampling)
-        return reader.read_body(await self._fetch(wire))
+        async with self.admission():
+            return reader.read_body(await self._fetch(wire))
 
     async def listen(self, completion: Completion) -> Heard:
         """Return the whole of a streamed answer."""
+        async with self.admission():
+            return await self._listen(completion)
+
+    async def _listen(self, completion: Completion) -> Heard:
         now = asyncio.get_running_loop().time
         asked_at = now()
         wire = self.serving_format.build_request(self.serving, completion, stream=True)

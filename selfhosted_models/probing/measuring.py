@@ -6,7 +6,7 @@ door, by the deployment's own clocks. One at a time, few tokens each, within a t
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 
 from selfhosted_models.endpoints import Endpoint
@@ -24,7 +24,7 @@ from selfhosted_models.probing.findings import (
     unknown,
     yes,
 )
-from selfhosted_models.probing.interview import Heard, Interview
+from selfhosted_models.probing.interview import Admission, Heard, Interview
 from selfhosted_models.probing.outcomes import NO_ANSWER, Outcome, outcome_of
 from selfhosted_models.probing.questions import (
     ANSWER_TOKENS,
@@ -76,6 +76,7 @@ async def measure(
     *,
     endpoint: Endpoint | None = None,
     within_s: float = WITHIN_S,
+    admission: Admission = nullcontext,
 ) -> AsyncGenerator[AbilityResult, None]:
     """Yield each finding as it comes, in the order of `Trait`.
 
@@ -88,10 +89,14 @@ async def measure(
         prompts: What its features ask.
         endpoint: Which of its endpoints is asked; the first, if none is given.
         within_s: For everything together; what is left over then is told as unknown.
+        admission: Around each question to the model: waits for one of the deployment's slots.
     """
     loop = asyncio.get_running_loop()
     endpoint = endpoint or serving.endpoints[0]
-    measurement = _Measurement(door, serving, endpoint, prompts, loop.time() + within_s)
+    asking = Interview(
+        door, serving, endpoint, serving.clock_overrides.apply(CHAT_CLOCKS), admission
+    )
+    measurement = _Measurement(asking, prompts, loop.time() + within_s)
     for traits, ask in measurement.questions():
         asked_at = loop.time()
         findings = await measurement.answer(traits, ask)
@@ -109,19 +114,12 @@ Question = Callable[[], Awaitable[Findings]]
 class _Measurement:
     """One run of the questions, and what they have brought so far."""
 
-    def __init__(
-        self,
-        door: OutboundDoor,
-        serving: ServingConfig,
-        endpoint: Endpoint,
-        prompts: FeaturePrompts,
-        ends_at: float,
-    ) -> None:
+    def __init__(self, interview: Interview, prompts: FeaturePrompts, ends_at: float) -> None:
         self._now = asyncio.get_running_loop().time
         self._ends_at = ends_at
         self._prompts = prompts
-        self._clocks = serving.clock_overrides.apply(CHAT_CLOCKS)
-        self._interview = Interview(door, serving, endpoint, self._clocks)
+        self._clocks = interview.clocks
+        self._interview = interview
         self._abilities = self._interview.serving_format.abilities
         self._names: tuple[str, ...] | None = None
         self._greeting: CompletionChunk | None = None

@@ -4,12 +4,15 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 import redis.asyncio
 
+from gateway import doors
+from gateway.probes.measuring import findings_of
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import KEY_PREFIX, SlotLeases
 from gateway.routing.limits import Limits
@@ -17,7 +20,9 @@ from gateway.routing.line import Lane, Line, Slot
 from selfhosted_models.endpoints import UrlPolicy, parse_endpoint
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.outbound import OutboundDoor
+from selfhosted_models.probing.results import State, Trait
 from selfhosted_models.serving import ServingConfig
+from tests.fakes.model_server import MODEL, ModelServer
 
 CAP = 8
 LEASE_S = 2.0  # a loaded machine stalls for half a second
@@ -33,6 +38,7 @@ class Worker:
             UrlPolicy(), transport=httpx.MockTransport(lambda _: httpx.Response(500))
         )
         limits = Limits(workers=4, queue_size=100, queue_wait_s=FOREVER_S)
+        self.serving = serving
         self.fleet = Fleet(door, limits, now=clock, is_leasing=True)
         self.leases = SlotLeases(redis_url, self.fleet, LEASE_S)
         self.line: Line = self.fleet.line_of(serving)
@@ -194,3 +200,31 @@ async def test_without_redis_each_falls_back_to_its_share(clock: Clock) -> None:
 
     assert worker.line.limit == CAP // 4
     await worker.leases.aclose()
+
+
+async def test_a_measurement_asks_the_model_only_in_a_slot(
+    workers: list[Worker],
+    model_server: ModelServer,
+    valkey_url: str,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.REDIS_URL = valkey_url
+    settings.UPSTREAM_ALLOWED_HOSTS = ("127.0.0.1",)
+    monkeypatch.setattr(doors, "MAX_SLOT_WAIT_S", 0)
+    there = (parse_endpoint(model_server.endpoint),)
+    serving = replace(workers[0].serving, endpoints=there, model_identifier=MODEL)
+    await settle(workers)
+    await workers[0].wants(CAP)
+    await settle(workers)
+
+    busy = {finding.trait: finding async for finding in findings_of(serving)}
+    asked_when_busy = {exchange.path for exchange in model_server.exchanges}
+    await workers[0].ends(CAP)
+    await settle(workers)
+    monkeypatch.setattr(doors, "MAX_SLOT_WAIT_S", 60)
+    free = {finding.trait: finding async for finding in findings_of(serving)}
+
+    assert asked_when_busy == {"/v1/models"}
+    assert "as many requests at once as it may" in busy[Trait.CHAT].remedy
+    assert free[Trait.CHAT].state is State.YES
