@@ -1,8 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.utils import flatatt
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from feature_config.catalogue import Feature, describe_level, support_level
 from feature_config.models import (
@@ -20,15 +23,35 @@ _FALLBACK_HELP = "One request tries two endpoints at most: those of the first ch
 
 
 class AnswererSelect(forms.Select):
-    """A drop-down that shows what cannot be chosen too, greyed out."""
+    """A drop-down that shows what cannot be chosen too, greyed out.
+
+    Written without templates: Django's own takes one for each option, and the page of all features
+    has thousands of them.
+    """
 
     refused: frozenset[str] = frozenset()
 
-    def create_option(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        option = super().create_option(*args, **kwargs)
-        if str(option["value"]) in self.refused:
-            option["attrs"]["disabled"] = True
-        return option
+    def render(
+        self, name: str, value: Any, attrs: Mapping[str, Any] | None = None, renderer: Any = None
+    ) -> SafeString:
+        chosen = "" if value is None else str(value)
+        parts: list[SafeString] = []
+        for key, label in self.choices:
+            if isinstance(label, str):
+                parts.append(self._option(key, label, chosen))
+            else:
+                group = _joined(self._option(one, text, chosen) for one, text in label)
+                parts.append(format_html('<optgroup label="{}">{}</optgroup>', key, group))
+        all_attrs = flatatt({"name": name, **self.build_attrs(self.attrs, dict(attrs or {}))})
+        return format_html("<select{}>{}</select>", all_attrs, _joined(parts))
+
+    def _option(self, key: str, label: str, chosen: str) -> SafeString:
+        states = {"selected": key == chosen, "disabled": key in self.refused}
+        return format_html('<option value="{}"{}>{}</option>', key, flatatt(states), label)
+
+
+def _joined(parts: Iterable[SafeString]) -> SafeString:
+    return format_html_join("", "{}", ((part,) for part in parts))
 
 
 class FeatureSettingForm(forms.ModelForm):  # type: ignore[type-arg]

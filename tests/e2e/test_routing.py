@@ -165,6 +165,7 @@ async def test_other_user_is_admitted_within_two_completions(
     await gateway.until(lambda: gateway.line.waiting == 50)
     waiting.append(asyncio.create_task(gateway.ask("one", user="bob")))
     await gateway.until(lambda: gateway.line.waiting == 51)
+    await request(model_server, CAP - 1)
 
     for number in range(2):
         model_server.exchanges[number].release()
