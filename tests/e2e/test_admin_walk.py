@@ -64,6 +64,38 @@ async def test_from_nothing_to_an_answer(site: Site, admin_url: str, page: Page)
     assert site.models.exchanges[-1].headers["authorization"].endswith("canary-0123456789")
 
 
+async def test_a_real_model_from_its_url_to_its_answer(
+    site: Site, admin_url: str, page: Page, small_llm_url: str
+) -> None:
+    await _log_in(page, admin_url)
+    before = site.gateway.configuration()
+
+    await page.goto(f"{admin_url}selfhosted_models/modeldeployment/add/")
+    await page.fill("#pasted_url", small_llm_url.removesuffix("/v1"))
+    await page.get_by_role("button", name="Ask the server").click()
+    await page.get_by_role("link", name="Use this").first.click()
+    await expect(page.locator("#id_endpoints")).to_have_value(small_llm_url)
+    await page.fill("#id_name", "real")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.locator(".messagelist")).to_contain_text("was added successfully")
+    await _until_served(site, before)
+
+    before = site.gateway.configuration()
+    await page.goto(f"{admin_url}feature_config/featuresetting/")
+    row = page.locator("#git_suggestions")
+    await row.locator("select").first.select_option(
+        label="real (General (OpenAI-compatible): not on the supported list)"
+    )
+    await row.get_by_role("button", name="Save Git Suggestions").click()
+    await expect(row.locator(".feature-standing")).to_contain_text("real answers")
+    await _until_served(site, before)
+
+    await page.goto(f"{admin_url}playground/?feature=git_suggestions")
+    await page.click("#ask")
+    await expect(page.locator("#text")).not_to_be_empty(timeout=60_000)
+    await expect(page.locator("#asked")).to_contain_text("real")
+
+
 async def test_the_playground_answers_with_the_keyboard_alone(
     site: Site, admin_url: str, page: Page
 ) -> None:
