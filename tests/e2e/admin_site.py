@@ -256,13 +256,9 @@ def furnish(site: Gateway) -> None:
             "suggested_reviewers": "inactive",
         },
     )
-    site.manage("shell", "-c", _HEALTH)
-    site.manage("shell", "-c", _PROBES)
-    site.manage("shell", "-c", _USAGE)
-    site.manage("shell", "-c", _EVALUATIONS)
     source = (str(DOCUMENTATION), "--gitlab-version", "17.4.0")
     site.manage("build_docs_index", *source, "--install")
-    site.manage("shell", "-c", _QUESTIONS)
+    site.manage("shell", "-c", _HEALTH + _PROBES + _USAGE + _EVALUATIONS + _QUESTIONS)
 
 
 @contextmanager
