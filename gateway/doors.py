@@ -27,7 +27,13 @@ async def model_server_door() -> AsyncIterator[OutboundDoor]:
     """Yield a door with the URL policy that requests have."""
     policy = UrlPolicy(settings.UPSTREAM_ALLOWED_CIDRS, settings.UPSTREAM_ALLOWED_HOSTS)
     urls = (settings.DATABASE_URL, settings.REDIS_URL, settings.SERVING_CONFIG_URL)
-    own = await resolve_places(named_places(urls))
+    async with _door(policy, urls) as door:
+        yield door
+
+
+@asynccontextmanager
+async def _door(policy: UrlPolicy, own_urls: tuple[str, str, str]) -> AsyncIterator[OutboundDoor]:
+    own = await resolve_places(named_places(own_urls))
     door = OutboundDoor(policy.sparing(own))
     try:
         yield door
@@ -40,25 +46,21 @@ async def open_fleet(
     options: RuntimeSettings, servings: tuple[ServingConfig, ...]
 ) -> AsyncIterator[Fleet]:
     """Yield the model servers, within the URL policy and, with Redis, within leased slots."""
-    own = await resolve_places(named_places((options.database_url, options.redis_url)))
-    door = OutboundDoor(options.url_policy.sparing(own))
     # No circuits: a case that another one's failure kept from being asked would tell nothing.
     limits = replace(options.limits, breaker_failures=0)
-    fleet = Fleet(
-        door,
-        limits,
-        asks_for_streams=not options.disable_streaming,
-        is_leasing=bool(options.redis_url),
-    )
-    fleet.take_over(servings)
-    try:
+    async with _door(options.url_policy, options.own_urls) as door:
+        fleet = Fleet(
+            door,
+            limits,
+            asks_for_streams=not options.disable_streaming,
+            is_leasing=bool(options.redis_url),
+        )
+        fleet.take_over(servings)
         if not options.redis_url:
             yield fleet
             return
         async with _leasing(options.redis_url, fleet):
             yield fleet
-    finally:
-        await door.aclose()
 
 
 @asynccontextmanager

@@ -99,6 +99,12 @@ class RuntimeSettings:
     configuration_place: ConfigurationPlace | None = None
     probe_silent_s: float = 30.0
 
+    @property
+    def own_urls(self) -> tuple[str, str, str]:
+        """What we reach ourselves, and no model server is: never dialled as one."""
+        place = self.configuration_place
+        return self.database_url, self.redis_url, place.endpoint.url if place else ""
+
 
 def runtime_settings() -> RuntimeSettings:
     """Read Django's settings; what can be wrong with them is found earlier, by the checks."""
@@ -219,9 +225,7 @@ class Runtime:
             further_upkeep: Name and step of what else goes on while it lives.
         """
         place = options.configuration_place
-        own = named_places(
-            (options.database_url, options.redis_url, place.endpoint.url if place else "")
-        )
+        own = named_places(options.own_urls)
         policy = options.url_policy.sparing(await resolve_places([*own, *listens_on]))
         prompts = shipped_prompts().registry
         trust = restored_trust(options, policy)
