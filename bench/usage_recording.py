@@ -83,7 +83,7 @@ def report() -> None:
 
 def exchanges(count: int) -> Sequence[Any]:
     """Return requests that have just ended, of a few features and deployments."""
-    from gateway.auth import Caller
+    from gateway.authentication.verifier import Caller
     from gateway.exchange import Exchange
     from selfhosted_models.serving_formats.base import Usage
 

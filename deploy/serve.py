@@ -105,7 +105,7 @@ def main() -> None:
     command = [
         str(Path(sys.executable).with_name("gunicorn")),
         "gateway.asgi:application",
-        "--worker-class=gateway.worker.GatewayWorker",
+        "--worker-class=gateway.inbound.worker.GatewayWorker",
         f"--workers={args.workers}",
         *binds,
         f"--graceful-timeout={GRACEFUL_TIMEOUT_S}",

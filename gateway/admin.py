@@ -7,9 +7,9 @@ from django_otp.plugins.otp_totp import admin as _totp_admin  # noqa: F401 - reg
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from feature_config.models import FeatureSetting
-from gateway.deployment_admin import RecordedDeploymentAdmin
-from gateway.feature_admin import FeaturesAdmin
-from gateway.users_admin import UserAdmin
+from gateway.pages.deployments import RecordedDeploymentAdmin
+from gateway.pages.features import FeaturesAdmin
+from gateway.pages.users import UserAdmin
 from selfhosted_models.models import ModelDeployment
 
 # Roles are made by migrations; a device's page would show its key.

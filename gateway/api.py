@@ -1,7 +1,7 @@
 """The inbound API: one Ninja API for every path of the gateway.
 
-Ninja routes, validates and describes; errors are raised through it to `gateway/handler.py`, the one
-place that answers them.
+Ninja routes, validates and describes; errors are raised through it to the one place that answers
+them, `gateway/inbound/handler.py`.
 """
 
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from ninja.parser import Parser
 
 from gateway.api_document import shared_components
 from gateway.errors import GatewayError, RequestInvalid
-from gateway.json_bodies import read_json
+from gateway.inbound.json_bodies import read_json
 from gateway.views import (
     agent,
     chat,

@@ -26,7 +26,7 @@ from gateway.errors import (
     TokenRefused,
     answer_for,
 )
-from gateway.handler import PUBLIC_PATHS
+from gateway.inbound.handler import PUBLIC_PATHS
 from gateway.model_metadata import DialectUnsupported
 from gateway.routing.errors import (
     CircuitOpen,

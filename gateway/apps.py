@@ -7,7 +7,7 @@ class AdminPagesConfig(admin_apps.AdminConfig):
     """Django's admin with a site of our own."""
 
     default = False
-    default_site = "gateway.admin_site.AdminSite"
+    default_site = "gateway.pages.site.AdminSite"
 
 
 class GatewayConfig(AppConfig):
@@ -18,7 +18,7 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         from feature_config.models import FeatureChoice, FeatureSetting
         from gateway import checks  # noqa: F401 - registers them
-        from gateway.change_hints import announce_change
+        from gateway.configuration.change_hints import announce_change
         from gateway.configuration.history import record_unattributed_change
         from gateway.models import Revision
         from selfhosted_models.models import ModelDeployment

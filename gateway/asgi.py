@@ -17,7 +17,8 @@ from django.conf import settings  # noqa: E402
 
 from gateway import metrics  # noqa: E402
 from gateway.background import local_schedule  # noqa: E402
-from gateway.bodies import (  # noqa: E402
+from gateway.errors import BodyTimeout, BodyTooLarge, GatewayError, NoDatabase  # noqa: E402
+from gateway.inbound.bodies import (  # noqa: E402
     ClientLeft,
     Message,
     Receive,
@@ -25,8 +26,7 @@ from gateway.bodies import (  # noqa: E402
     Send,
     read_body,
 )
-from gateway.errors import BodyTimeout, BodyTooLarge, GatewayError, NoDatabase  # noqa: E402
-from gateway.handler import GatewayHandler  # noqa: E402
+from gateway.inbound.handler import GatewayHandler  # noqa: E402
 from gateway.no_database.base import INSTRUCTION  # noqa: E402
 from gateway.rest import problems  # noqa: E402
 from gateway.rest.authentication import RUNTIME_IN_SCOPE  # noqa: E402

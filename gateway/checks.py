@@ -13,12 +13,12 @@ from django.db import DatabaseError
 from docsearch import signing
 from docsearch.errors import KeyInvalid, VersionInvalid
 from docsearch.versions import GitLabVersion
-from gateway.docs_engine import ClientMissing, docs_engine_from_settings
+from gateway.authentication.trusted_keys import issuer_sources, load_own_keys
+from gateway.configuration.serving_exports import load_signing_key, trusted_keys_from_settings
+from gateway.documentation.engine import ClientMissing, docs_engine_from_settings
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import ModelMetadataPolicy
-from gateway.serving_exports import load_signing_key, trusted_keys_from_settings
-from gateway.trusted_keys import issuer_sources, load_own_keys
 from selfhosted_models.endpoints import parse_endpoint
 from selfhosted_models.errors import EndpointRefused
 from selfhosted_models.models import ModelDeployment

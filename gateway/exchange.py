@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import structlog
 
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.errors import Hop
 from gateway.metrics import count_request
 from gateway.routing.errors import ServerStopping

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from feature_config.catalogue import FEATURES, Feature, own_prompts
-from gateway.auth import Caller
-from gateway.endpoint_news import Key, News
+from gateway.authentication.verifier import Caller
 from gateway.gates import Access, Candidate, Decision, Gate, decide
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.probes.endpoint_news import Key, News
 from gateway.routing.endpoint_state import HealthState
 from gateway.routing.errors import CircuitOpen
 from gateway.snapshot import ServingSnapshot

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from feature_config.catalogue import Feature, own_prompts
 from feature_config.errors import DeploymentMissing, FeatureInactive
 from feature_config.resolution import resolve
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.errors import KNOWN_ERRORS, KnownError, PathUnknown, ScopeDenied, TokenRefused
 from gateway.model_metadata import (
     CallerModel,

@@ -2,7 +2,7 @@
 
 from feature_config.catalogue import FEATURES, Feature
 from feature_config.errors import FeatureUnknown
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.gates import USE_DEPLOYMENTS_DIRECTLY, Access, decide
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.snapshot import ServingSnapshot

@@ -16,7 +16,7 @@ import structlog
 
 from feature_config.catalogue import FEATURES, PROMPT_IDS, Feature
 from gateway.answers import Question, lane_of, with_inputs
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.errors import KNOWN_ERRORS
 from gateway.exchange import Exchange
 from gateway.explain import access_of

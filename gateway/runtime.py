@@ -15,50 +15,50 @@ from django.conf import settings
 
 from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
-from gateway import keyfiles
-from gateway.change_hints import listen_for_changes
-from gateway.configuration.stored import StoredConfiguration
-from gateway.configuration_node import (
+from gateway.authentication import keyfiles
+from gateway.authentication.trust import Trust
+from gateway.authentication.trusted_keys import (
+    IssuerSource,
+    OwnKeys,
+    issuer_sources,
+    load_own_keys,
+)
+from gateway.configuration.change_hints import listen_for_changes
+from gateway.configuration.node import (
     FILE_NAME,
     ConfigurationNode,
     ConfigurationPlace,
     configuration_place_from_settings,
 )
-from gateway.configuration_sources import (
+from gateway.configuration.sources import (
     ConfigurationSource,
     ConfigurationUnreadable,
     DatabaseConfiguration,
 )
-from gateway.docs_engine import DocsEnginePlace, EngineAccess, docs_engine_from_settings
-from gateway.docs_indexes import note_installed, record_look
-from gateway.docs_questions import (
+from gateway.configuration.stored import StoredConfiguration
+from gateway.documentation.engine import DocsEnginePlace, EngineAccess, docs_engine_from_settings
+from gateway.documentation.indexes import note_installed, record_look
+from gateway.documentation.questions import (
     CHECK_EVERY_S,
     WRITE_EVERY_S,
     UnansweredLog,
     check_changed,
 )
-from gateway.docs_registry import DocsRegistryPlace, docs_registry_from_settings
-from gateway.docs_search import DocsSearch
-from gateway.docs_upkeep import DocsUpkeep
-from gateway.endpoint_news import OwnNews, exchange_news
+from gateway.documentation.registry import DocsRegistryPlace, docs_registry_from_settings
+from gateway.documentation.search import DocsSearch
+from gateway.documentation.upkeep import DocsUpkeep
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.own_listeners import Place, named_places, resolve_places
-from gateway.probing import PROBE_CLOCKS, Prober
+from gateway.probes.endpoint_news import OwnNews, exchange_news
+from gateway.probes.endpoint_probing import PROBE_CLOCKS, Prober
 from gateway.routing.errors import ServerStopping
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
 from gateway.routing.limits import Limits
 from gateway.routing.quotas import Quotas
 from gateway.snapshot import ServingSnapshot, build_snapshot, empty_snapshot
-from gateway.trust import Trust
-from gateway.trusted_keys import (
-    IssuerSource,
-    OwnKeys,
-    issuer_sources,
-    load_own_keys,
-)
 from gateway.upkeep import Step, database_step, in_thread_with_database, keep_running
 from gateway.usage.buffer import UsageBuffer
 from gateway.usage.writer import UsageWriter

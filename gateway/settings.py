@@ -12,7 +12,8 @@ from pathlib import Path
 
 import environ
 
-from gateway import keyfiles, logs
+from gateway import logs
+from gateway.authentication import keyfiles
 
 env = environ.Env()
 
@@ -157,10 +158,10 @@ INSTALLED_APPS = [
     "django_otp",
     "django_otp.plugins.otp_totp",
 ]
-MIDDLEWARE = [  # of the admin; the gateway's paths have a handler of their own (gateway/handler.py)
+MIDDLEWARE = [  # of the admin; the gateway's paths have gateway/inbound/handler.py
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "gateway.secure_cookies.plain_http_on_loopback",
+    "gateway.pages.secure_cookies.plain_http_on_loopback",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -176,7 +177,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 ROOT_URLCONF = "gateway.urls"
-GATEWAY_URLCONF = "gateway.inbound_urls"
+GATEWAY_URLCONF = "gateway.inbound.urls"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -269,7 +270,7 @@ SESSION_SAVE_EVERY_REQUEST = True  # the time-out counts from the last page, not
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES is not False
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "gateway.views.error_pages.csrf_failed"
+CSRF_FAILURE_VIEW = "gateway.pages.errors.csrf_failed"
 SECURE_HSTS_SECONDS = max(HSTS_S, 0)
 X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -288,7 +289,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = LOGIN_ATTEMPTS
 AXES_COOLOFF_TIME = LOCK_OUT
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "gateway.views.error_pages.locked_out"
+AXES_LOCKOUT_CALLABLE = "gateway.pages.errors.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_DISABLE_ACCESS_LOG = True  # the audit trail has the logins
 AXES_VERBOSE = False

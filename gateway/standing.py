@@ -8,10 +8,10 @@ from uuid import UUID
 from django.conf import settings
 
 from feature_config.catalogue import FEATURES, Feature
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.configuration.stored import read_configuration
-from gateway.endpoint_news import Key, News, stored_news
 from gateway.explain import explain
+from gateway.probes.endpoint_news import Key, News, stored_news
 from gateway.routing.endpoint_state import HealthState
 from gateway.snapshot import ServingSnapshot, build_snapshot
 from prompts.loader import shipped_prompts

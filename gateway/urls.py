@@ -17,7 +17,7 @@ urlpatterns = [
     path("api/v1/", include("gateway.rest.urls")),
 ]
 
-handler400 = "gateway.views.error_pages.bad_request"
-handler403 = "gateway.views.error_pages.permission_denied"
-handler404 = "gateway.views.error_pages.page_not_found"
-handler500 = "gateway.views.error_pages.server_error"
+handler400 = "gateway.pages.errors.bad_request"
+handler403 = "gateway.pages.errors.permission_denied"
+handler404 = "gateway.pages.errors.page_not_found"
+handler500 = "gateway.pages.errors.server_error"

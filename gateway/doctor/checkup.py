@@ -8,7 +8,7 @@ import structlog
 from gateway.doctor import local, network, stores
 from gateway.doctor.findings import Finding, State, Told, failed
 from gateway.doctor.patient import Patient
-from gateway.known_secrets import KnownSecrets
+from gateway.operations.known_secrets import KnownSecrets
 
 log = structlog.get_logger(__name__)
 

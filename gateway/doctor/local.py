@@ -14,10 +14,10 @@ from docsearch.errors import DocsIndexError, VersionInvalid
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.checks import check_deployment, check_settings
+from gateway.configuration.serving_exports import signing_key_from_settings
 from gateway.doctor.findings import Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Patient
 from gateway.runtime import own_keys_from_settings
-from gateway.serving_exports import signing_key_from_settings
 
 FREE_BYTES = 2 * 1024**3
 LEAST_FREE_BYTES = 200 * 1024**2

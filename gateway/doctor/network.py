@@ -17,11 +17,11 @@ import orjson
 import redis
 from django.db import DatabaseError, connection
 
-from gateway.auth import LEEWAY_S
+from gateway.authentication.trusted_keys import IssuerSource, fetch_keys, issuer_sources
+from gateway.authentication.verifier import LEEWAY_S
 from gateway.doctor import worker_sign
 from gateway.doctor.findings import Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Hop, Patient
-from gateway.trusted_keys import IssuerSource, fetch_keys, issuer_sources
 from selfhosted_models.endpoints import Endpoint, UrlPolicy
 from selfhosted_models.errors import DeploymentError, EndpointRefused
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import django.conf
 
+from gateway.authentication.trusted_keys import issuer_sources
 from gateway.configuration.stored import StoredConfiguration
 from gateway.snapshot import ServingSnapshot
-from gateway.trusted_keys import issuer_sources
 from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal, parse_endpoint
 from selfhosted_models.errors import EndpointRefused
 

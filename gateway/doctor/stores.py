@@ -16,17 +16,17 @@ from kombu.exceptions import OperationalError
 from docsearch.signing import public_text
 from feature_config.catalogue import FEATURES, Feature
 from gateway.configuration.history import newest_revision
-from gateway.configuration.stored import StoredConfiguration, read_configuration
-from gateway.configuration_node import (
+from gateway.configuration.node import (
     FILE_NAME,
     ConfigurationNode,
     configuration_place_from_settings,
 )
-from gateway.configuration_sources import ConfigurationUnreadable
+from gateway.configuration.serving_exports import key_id_of, signing_key_from_settings
+from gateway.configuration.sources import ConfigurationUnreadable
+from gateway.configuration.stored import StoredConfiguration, read_configuration
 from gateway.doctor import worker_sign
 from gateway.doctor.findings import Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Patient
-from gateway.serving_exports import key_id_of, signing_key_from_settings
 from gateway.snapshot import build_snapshot
 from gateway.tasks import give_sign_of_life
 from prompts.loader import shipped_prompts

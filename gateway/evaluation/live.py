@@ -17,7 +17,7 @@ from feature_config.catalogue import FEATURES, Feature, support_level
 from feature_config.errors import FeatureError
 from feature_config.resolution import FeatureRoute
 from gateway.answers import Question
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide

@@ -12,11 +12,11 @@ from rest_framework.response import Response
 
 from feature_config.catalogue import FEATURES, Feature
 from feature_config.models import FeatureSetting
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.configuration.stored import read_configuration
-from gateway.endpoint_news import stored_news
 from gateway.explain import Explanation, Stop, explain
 from gateway.gates import Candidate, Gate
+from gateway.probes.endpoint_news import stored_news
 from gateway.rest.features import feature_of
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView

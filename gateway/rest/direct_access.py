@@ -9,11 +9,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.authentication.tokens import issue_token
 from gateway.rest.clients import client_of
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView
 from gateway.runtime import own_keys_from_settings
-from gateway.tokens import issue_token
 
 #: As the gateway's own path for it grants: completions, and nothing else.
 _SCOPES = ("complete_code",)

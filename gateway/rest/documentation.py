@@ -24,8 +24,8 @@ from docsearch.search import DEFAULT_LIMIT, MAX_LIMIT
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.audit import record
-from gateway.docs_indexes import history, installed_indexes, recent_looks, roll_back
-from gateway.docs_registry import NO_REGISTRY
+from gateway.documentation.indexes import history, installed_indexes, recent_looks, roll_back
+from gateway.documentation.registry import NO_REGISTRY
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
 from gateway.rest.scopes import Scope
 from gateway.rest.views import REASON, RestView

@@ -5,7 +5,7 @@ import orjson
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from gateway.json_bodies import read_json
+from gateway.inbound.json_bodies import read_json
 
 
 class StrictJsonParser(BaseParser):

@@ -12,16 +12,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.configuration.history import newest_revision
-from gateway.configuration.stored import read_configuration
-from gateway.rest.scopes import Scope
-from gateway.rest.views import RestView
-from gateway.serving_exports import (
+from gateway.configuration.serving_exports import (
     ServingExport,
     export_data,
     key_id_of,
     sign,
     signing_key_from_settings,
 )
+from gateway.configuration.stored import read_configuration
+from gateway.rest.scopes import Scope
+from gateway.rest.views import RestView
 
 
 class ServingConfigSerializer(serializers.Serializer[Any]):

@@ -4,7 +4,7 @@ from django import template
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 
-from gateway.charts import HEIGHT, Chart
+from gateway.pages.charts import HEIGHT, Chart
 
 register = template.Library()
 

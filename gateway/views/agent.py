@@ -9,15 +9,15 @@ from django.http.response import HttpResponseBase
 from ninja import Body, Router
 
 from feature_config.catalogue import WIRE_PROMPTS, Feature
-from gateway.agent_messages import scratchpad, with_context
+from gateway.agent.messages import scratchpad, with_context
+from gateway.agent.react import Action, AgentEvent, AnswerTooLong, FinalAnswerDelta, ReActParser
+from gateway.agent.tools import ChatTool, available_tools
 from gateway.answers import Question, TextStream, with_inputs
 from gateway.api_document import GATES, NDJSON_STREAM, describes
-from gateway.chat_tools import ChatTool, available_tools
 from gateway.errors import KNOWN_ERRORS, Hop, ScopeDenied, hop_of
 from gateway.feature_flags import enabled_flags
 from gateway.gates import Access, Candidate, decide
-from gateway.react import Action, AgentEvent, AnswerTooLong, FinalAnswerDelta, ReActParser
-from gateway.requests import GatewayRequest, StreamedAnswer
+from gateway.inbound.requests import GatewayRequest, StreamedAnswer
 from gateway.routing.line import Lane
 from gateway.schemas.agent import AgentRequest
 from gateway.views.caller_models import model_of_metadata

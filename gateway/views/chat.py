@@ -13,8 +13,8 @@ from gateway.answers import Question, as_given
 from gateway.api_document import ASKING, GATES, RAW_STREAM, describes
 from gateway.errors import PathUnknown
 from gateway.gates import Access, decide
+from gateway.inbound.requests import GatewayRequest
 from gateway.model_metadata import DEFAULT_DIALECT, CallerModel
-from gateway.requests import GatewayRequest
 from gateway.routing.line import Lane
 from gateway.schemas.chat import ChatAnswer, ChatPayload, ChatRequest
 from gateway.views.direct import chat_sampling

@@ -13,6 +13,7 @@ from gateway.api_document import ASKING, GATES, RAW_STREAM, describes
 from gateway.errors import PathUnknown
 from gateway.exchange import Exchange
 from gateway.gates import Access, Candidate, decide
+from gateway.inbound.requests import GatewayRequest
 from gateway.languages import detect_language
 from gateway.model_metadata import CallerModel
 from gateway.post_processing import (
@@ -20,7 +21,6 @@ from gateway.post_processing import (
     tidy_generation,
     unescape_underscores,
 )
-from gateway.requests import GatewayRequest
 from gateway.routing.line import Lane
 from gateway.schemas.code import (
     SELF_HOSTED_PROVIDERS,

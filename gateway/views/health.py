@@ -3,7 +3,7 @@ from ninja import Router
 
 from gateway.api_document import describes
 from gateway.errors import NotReady
-from gateway.requests import GatewayRequest
+from gateway.inbound.requests import GatewayRequest
 from gateway.schemas.code import AnswerModel
 from gateway.views.responses import json_response
 

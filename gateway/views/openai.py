@@ -18,9 +18,9 @@ from gateway.api_document import ASKING, GATES, SSE_STREAM, describes
 from gateway.attempts import RenderFor
 from gateway.errors import PathUnknown, RequestInvalid
 from gateway.gates import Access, Candidate, decide
+from gateway.inbound.requests import GatewayRequest
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.openai_models import access_to, usable_models
-from gateway.requests import GatewayRequest
 from gateway.routing.line import Lane
 from gateway.schemas.openai import (
     ChatCompletion,

@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from gateway.answers import Question, TextStream
 from gateway.errors import hop_of
 from gateway.exchange import Exchange
-from gateway.requests import StreamedAnswer
+from gateway.inbound.requests import StreamedAnswer
 from gateway.schemas.openai import OpenAIRequest
 from gateway.views.responses import json_response
 from selfhosted_models.errors import DeploymentError

@@ -11,8 +11,8 @@ from gateway.answers import Question, lane_of, with_inputs
 from gateway.api_document import ASKING, GATES, RAW_STREAM, describes
 from gateway.errors import PathUnknown, RequestInvalid
 from gateway.gates import Access, decide
+from gateway.inbound.requests import GatewayRequest
 from gateway.model_metadata import ModelMetadataPolicy
-from gateway.requests import GatewayRequest
 from gateway.schemas.prompts import ModelMetadata, PromptRequest
 from gateway.views.caller_models import model_of_metadata
 from gateway.views.responses import json_response, raw_stream, raw_whole

@@ -7,7 +7,7 @@ import orjson
 from django.http import HttpResponse
 
 from gateway.answers import TextStream
-from gateway.requests import StreamedAnswer
+from gateway.inbound.requests import StreamedAnswer
 
 RAW_FORMAT = "text/event-stream; charset=utf-8"
 

@@ -8,7 +8,7 @@ from ninja import Body, Router
 from docsearch.results import Outcome, Passage
 from gateway.api_document import describes
 from gateway.errors import ScopeDenied
-from gateway.requests import GatewayRequest
+from gateway.inbound.requests import GatewayRequest
 from gateway.schemas.search import SearchAnswer, SearchRequest
 from gateway.views.responses import json_response
 

@@ -14,9 +14,9 @@ from gateway.answers import Question, TextStream, with_inputs
 from gateway.api_document import ASKING, GATES, RAW_STREAM, SSE_STREAM, describes
 from gateway.errors import RequestInvalid
 from gateway.gates import Access, decide
+from gateway.inbound.requests import GatewayRequest, StreamedAnswer
 from gateway.languages import detect_language
 from gateway.post_processing import tidy_generation
-from gateway.requests import GatewayRequest, StreamedAnswer
 from gateway.routing.line import Lane
 from gateway.schemas.suggestions import (
     CompletionComponent,

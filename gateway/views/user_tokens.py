@@ -2,10 +2,10 @@ from django.http import HttpResponse
 from ninja import Router
 
 from gateway.api_document import describes
+from gateway.authentication.tokens import issue_token
 from gateway.errors import HeaderMissing, ScopeDenied
-from gateway.requests import GatewayRequest
+from gateway.inbound.requests import GatewayRequest
 from gateway.schemas.user_tokens import UserToken
-from gateway.tokens import issue_token
 from gateway.views.responses import json_response
 
 router = Router(tags=["tokens"])

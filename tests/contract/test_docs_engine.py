@@ -17,8 +17,8 @@ from pytest_django import Settings
 from docsearch.backend import LocalBackend
 from docsearch.golden import GoldenEntry
 from docsearch.store import IndexStore
-from gateway.docs_engine import docs_engine_from_settings, open_backend
-from gateway.docs_questions import check_now
+from gateway.documentation.engine import docs_engine_from_settings, open_backend
+from gateway.documentation.questions import check_now
 from tests.fakes.search_engine import Fault, SearchEngineServer
 
 pytest.importorskip("opensearchpy", reason="the extra of requirements-opensearch.txt")

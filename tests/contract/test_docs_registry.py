@@ -18,8 +18,8 @@ from docsearch.search import search_docs
 from docsearch.signing import load_signing_key
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
-from gateway.docs_registry import docs_registry_from_settings, open_registry
-from gateway.docs_upkeep import DocsUpkeep, Look
+from gateway.documentation.registry import docs_registry_from_settings, open_registry
+from gateway.documentation.upkeep import DocsUpkeep, Look
 from selfhosted_models.endpoints import UrlPolicy
 from tests.fakes.package_registry import Fault, PackageRegistryServer
 

@@ -141,7 +141,7 @@ import random
 from datetime import timedelta
 from math import sin, pi
 from django.utils import timezone
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.errors import Hop
 from gateway.exchange import Exchange
 from gateway.usage.buffer import Taken
@@ -204,8 +204,8 @@ from docsearch.models import GoldenQuestion, UnansweredQuestion
 from docsearch.store import IndexStore
 from django.conf import settings
 from docsearch.backend import LocalBackend
-from gateway.docs_indexes import note_installed
-from gateway.docs_questions import check_changed
+from gateway.documentation.indexes import note_installed
+from gateway.documentation.questions import check_changed
 for question, page in (
     ("how do I create a board?", "user/project/issue_board.md"),
     ("where do mail settings go?", "ci/runners.md"),

@@ -14,8 +14,8 @@ import httpx
 import uvicorn
 
 from feature_config.catalogue import Feature
-from gateway.handler import GatewayHandler
-from gateway.protocol import LimitedProtocol
+from gateway.inbound.handler import GatewayHandler
+from gateway.inbound.protocol import LimitedProtocol
 from gateway.routing.fleet import Fleet
 from gateway.routing.limits import Limits
 from gateway.routing.line import Line

@@ -14,7 +14,7 @@ from tests.services import REPOSITORY, free_port
 _RUN_ALL = """
 import contextlib, io, json, os, sys
 os.environ["DJANGO_SETTINGS_MODULE"] = "gateway.settings"
-from gateway.command_line import run
+from gateway.operations.command_line import run
 told = {}
 for line in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.bodies import BODY_WITHIN_S
-from gateway.protocol import HEAD_WITHIN_S
+from gateway.inbound.bodies import BODY_WITHIN_S
+from gateway.inbound.protocol import HEAD_WITHIN_S
 from tests.e2e.callers import CHAT
 from tests.e2e.in_process import open_gateway
 from tests.unit.gateway import parts, virtual_time

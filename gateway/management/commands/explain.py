@@ -10,11 +10,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from feature_config.catalogue import FEATURES, Feature
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.configuration.stored import read_configuration
-from gateway.endpoint_news import stored_news
 from gateway.errors import GatewayError
 from gateway.explain import Explanation, Stop, explain
+from gateway.probes.endpoint_news import stored_news
 from gateway.runtime import restored_trust, runtime_settings
 from gateway.snapshot import build_snapshot
 from prompts.loader import shipped_prompts

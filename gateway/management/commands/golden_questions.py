@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from docsearch.errors import DocsIndexError, GoldenQuestionsInvalid
 from docsearch.golden import MAX_FILE_BYTES, parse_golden_questions
 from docsearch.models import GoldenCheck, GoldenQuestion
-from gateway.docs_engine import open_backend
-from gateway.docs_questions import check_now
+from gateway.documentation.engine import open_backend
+from gateway.documentation.questions import check_now
 
 _STDIN = "-"
 

@@ -11,7 +11,7 @@ from docsearch.installing import Installation, install_file, install_published
 from docsearch.progress import progress_bar
 from docsearch.store import IndexStore, choose_version
 from docsearch.versions import GitLabVersion
-from gateway.docs_registry import (
+from gateway.documentation.registry import (
     NO_REGISTRY,
     docs_registry_from_settings,
     open_registry,

@@ -5,10 +5,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from feature_config.catalogue import FEATURES, WIRE_PROMPTS
-from gateway.auth import MAX_LIFETIME_S
+from gateway.authentication.tokens import issue_token
+from gateway.authentication.verifier import MAX_LIFETIME_S
 from gateway.gates import USE_DEPLOYMENTS_DIRECTLY
 from gateway.runtime import own_keys_from_settings
-from gateway.tokens import issue_token
 
 #: Scopes of the wire that belong to no single prompt.
 _FURTHER_SCOPES = {"documentation_search", USE_DEPLOYMENTS_DIRECTLY}

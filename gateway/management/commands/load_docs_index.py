@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from docsearch.errors import DocsIndexError, VersionInvalid
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
-from gateway.docs_engine import ClientMissing, docs_engine_from_settings, open_engine
+from gateway.documentation.engine import ClientMissing, docs_engine_from_settings, open_engine
 from selfhosted_models.errors import EndpointRefused
 
 

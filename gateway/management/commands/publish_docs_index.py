@@ -8,7 +8,7 @@ from docsearch.errors import DocsIndexError, KeyInvalid
 from docsearch.installing import read_signed
 from docsearch.signing import load_signing_key, public_text
 from docsearch.verifying import verify_index
-from gateway.docs_registry import NO_REGISTRY, docs_registry_from_settings, open_registry
+from gateway.documentation.registry import NO_REGISTRY, docs_registry_from_settings, open_registry
 from selfhosted_models.errors import EndpointRefused
 
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from docsearch.progress import progress_bar
 from gateway.audit import Attribution, Origin, system_user
-from gateway.key_rotation import Rotation, plan_rotation, rotate_stored_keys
+from gateway.operations.key_rotation import Rotation, plan_rotation, rotate_stored_keys
 from selfhosted_models.secrets import SecretBox
 
 UNHEALTHY = 1

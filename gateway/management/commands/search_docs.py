@@ -10,7 +10,7 @@ from docsearch.errors import VersionInvalid
 from docsearch.results import Outcome, SearchResult
 from docsearch.search import MAX_LIMIT, MAX_PASSAGE_TOKENS
 from docsearch.versions import GitLabVersion
-from gateway.docs_engine import open_backend
+from gateway.documentation.engine import open_backend
 
 _DEFAULT_LIMIT = 5
 

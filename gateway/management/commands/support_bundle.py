@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from gateway.support_bundle import BundleRefused, make_bundle, write_bundle
+from gateway.operations.support_bundle import BundleRefused, make_bundle, write_bundle
 
 UNHEALTHY, MISUSED = 1, 2
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.handler import GatewayHandler
+from gateway.inbound.handler import GatewayHandler
 
 
 @dataclass(slots=True)

@@ -16,20 +16,20 @@ from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
 from feature_config.catalogue import Feature
 from feature_config.resolution import FeatureRoute
-from gateway.auth import TokenVerifier
-from gateway.denied_tokens import DenyList
-from gateway.docs_search import DocsSearch
+from gateway.authentication.denied_tokens import DenyList
+from gateway.authentication.key_copies import KeyCopies
+from gateway.authentication.refusal_limit import RefusalLimit
+from gateway.authentication.trust import Trust
+from gateway.authentication.trusted_keys import IssuerKeys, IssuerSource, OwnKeys
+from gateway.authentication.verifier import TokenVerifier
+from gateway.documentation.search import DocsSearch
 from gateway.gates import Candidate
-from gateway.key_copies import KeyCopies
 from gateway.model_metadata import ModelMetadataPolicy
-from gateway.refusal_limit import RefusalLimit
 from gateway.routing.fleet import Fleet
 from gateway.routing.limits import Limits
 from gateway.routing.quotas import Quotas
 from gateway.runtime import Runtime, RuntimeSettings
 from gateway.snapshot import ServingSnapshot
-from gateway.trust import Trust
-from gateway.trusted_keys import IssuerKeys, IssuerSource, OwnKeys
 from prompts.loader import load_definitions
 from prompts.registry import PromptRegistry, variants_for
 from selfhosted_models.endpoints import UrlPolicy, parse_endpoint, parse_line

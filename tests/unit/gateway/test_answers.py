@@ -12,7 +12,7 @@ from feature_config.catalogue import Feature
 from gateway.answers import Question, with_inputs
 from gateway.exchange import Exchange
 from gateway.gates import Candidate
-from gateway.handler import GatewayHandler
+from gateway.inbound.handler import GatewayHandler
 from gateway.routing.fleet import Fleet
 from gateway.routing.line import Lane
 from prompts.errors import OutputInvalid

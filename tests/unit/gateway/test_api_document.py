@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from feature_config.errors import FeatureError
 from gateway.errors import GatewayError, MethodUnknown, NoDatabase
-from gateway.handler import PUBLIC_PATHS
+from gateway.inbound.handler import PUBLIC_PATHS
 from prompts.errors import PromptError
 from selfhosted_models.errors import DeploymentError
 from tests.services import REPOSITORY

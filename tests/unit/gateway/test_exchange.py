@@ -12,9 +12,9 @@ import pytest
 import structlog.testing
 
 from feature_config.catalogue import Feature
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.exchange import FIRST_CONTENT_WITHIN_S, MAX_USER_CHARS, Exchange
-from gateway.handler import GatewayHandler
+from gateway.inbound.handler import GatewayHandler
 from gateway.model_metadata import ModelMetadataPolicy
 from selfhosted_models.serving import CHAT_CLOCKS
 from tests.fakes.gitlab import INSTANCE_ID

@@ -3,9 +3,9 @@ from collections.abc import Mapping
 import pytest
 
 from feature_config.catalogue import FEATURES, Feature
-from gateway.auth import Caller
-from gateway.endpoint_news import Key, News
+from gateway.authentication.verifier import Caller
 from gateway.explain import Explanation, Stop, explain
+from gateway.probes.endpoint_news import Key, News
 from gateway.snapshot import ServingSnapshot
 from tests.unit.gateway.parts import serving, snapshot
 

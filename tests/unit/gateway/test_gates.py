@@ -5,7 +5,7 @@ import pytest
 
 from feature_config.catalogue import Feature
 from feature_config.errors import DeploymentMissing, FeatureInactive
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.errors import PathUnknown, RequestInvalid, ScopeDenied, TokenRefused
 from gateway.gates import Access, Decision, decide
 from gateway.model_metadata import CallerModel, DialectUnsupported, ModelMetadataPolicy

@@ -15,10 +15,10 @@ from selfhosted_models.framing import SERVER_SENT_EVENTS
 from selfhosted_models.outbound import MAX_ERROR_BYTES, OutboundRequest
 from selfhosted_models.serving import CHAT_CLOCKS
 from tests.unit.gateway.asgi import Answer
+from tests.unit.gateway.inbound.test_handler import BODY, COMPLETIONS
+from tests.unit.gateway.inbound.test_handler_streams import client
 from tests.unit.gateway.parts import EventBody, door, streamed
 from tests.unit.gateway.signing import headers, mint
-from tests.unit.gateway.test_handler import BODY, COMPLETIONS
-from tests.unit.gateway.test_handler_streams import client
 
 OVERLOADED = b'{"type": "error", "error": {"type": "overloaded_error", "message": "zebra-7"}}'
 

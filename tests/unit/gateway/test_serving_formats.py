@@ -8,13 +8,13 @@ import orjson
 import pytest
 
 from feature_config.catalogue import Feature
-from gateway.handler import GatewayHandler
+from gateway.inbound.handler import GatewayHandler
 from selfhosted_models.families import ModelFamily
 from selfhosted_models.serving_formats.registry import SERVING_FORMATS
 from tests.unit.gateway.asgi import Answer, Client
+from tests.unit.gateway.inbound.test_handler import BODY, COMPLETIONS
 from tests.unit.gateway.parts import ModelServer, runtime, serving, snapshot
 from tests.unit.gateway.signing import headers, mint
-from tests.unit.gateway.test_handler import BODY, COMPLETIONS
 from tests.unit.selfhosted_models.serving_formats.wire import GREETING, MARK, Wire
 
 WIRES: dict[str, Wire] = {

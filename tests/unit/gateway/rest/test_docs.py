@@ -10,9 +10,9 @@ from docsearch.backend import LocalBackend
 from docsearch.golden import GoldenEntry
 from docsearch.models import GoldenQuestion, InstalledIndex, RegistryLook
 from docsearch.store import IndexStore
-from gateway.docs_indexes import note_installed, record_look
-from gateway.docs_questions import check_changed
-from gateway.docs_upkeep import Look
+from gateway.documentation.indexes import note_installed, record_look
+from gateway.documentation.questions import check_changed
+from gateway.documentation.upkeep import Look
 from gateway.models import AuditRecord
 from tests.unit.docsearch.pages import install
 from tests.unit.gateway.rest.api import Api

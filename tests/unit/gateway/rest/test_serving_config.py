@@ -1,7 +1,7 @@
 """`serving-config/`: what gateways without a database poll."""
 
 from feature_config.catalogue import Feature
-from gateway.serving_exports import (
+from gateway.configuration.serving_exports import (
     import_data,
     key_id_of,
     signing_key_from_settings,

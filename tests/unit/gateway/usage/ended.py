@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.auth import Caller
+from gateway.authentication.verifier import Caller
 from gateway.exchange import Exchange
 from selfhosted_models.serving_formats.base import Usage
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from feature_config.catalogue import Feature
-from gateway.handler import GatewayHandler
+from gateway.inbound.handler import GatewayHandler
 from selfhosted_models.families import ModelFamily
 from tests.unit.gateway.asgi import Answer, Client
 from tests.unit.gateway.parts import (

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from feature_config.catalogue import Feature
-from gateway.handler import GatewayHandler
+from gateway.inbound.handler import GatewayHandler
 from gateway.model_metadata import ModelMetadataPolicy
 from selfhosted_models.families import ModelFamily
 from tests.unit.gateway.asgi import Client

@@ -7,8 +7,8 @@ import pytest
 
 from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
-from gateway.docs_search import DocsSearch
-from gateway.handler import GatewayHandler
+from gateway.documentation.search import DocsSearch
+from gateway.inbound.handler import GatewayHandler
 from tests.unit.docsearch.pages import install
 from tests.unit.gateway.asgi import Client
 from tests.unit.gateway.parts import ModelServer, runtime, text_answer

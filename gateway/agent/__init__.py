@@ -1,0 +1,1 @@
+"""Duo Chat's agent: its messages, its tools, and what the model says of them."""

@@ -1,0 +1,1 @@
+"""What operators do from a terminal: support bundles, rotating keys, messages of commands."""
