@@ -14,6 +14,7 @@ from prompts.evaluation.verdict import Verdict, verdict_of
 from selfhosted_models.background_runs import BackgroundRun, BackgroundRunQuerySet, RunState
 from selfhosted_models.errors import EndpointRefused
 from selfhosted_models.models import Fingerprint, ModelDeployment
+from selfhosted_models.probing.fingerprint import differences
 
 #: Of an answer that is kept.
 MAX_ANSWER_CHARS = 8_000
@@ -52,6 +53,9 @@ class EvaluationRun(BackgroundRun):
     )
     fingerprint_digest = models.CharField(
         max_length=64, blank=True, help_text="Of what that server is; empty: not measured yet."
+    )
+    fingerprint_facts = models.JSONField(
+        default=dict, help_text="What it was measured to be, by trait; empty: not measured yet."
     )
     judge = models.CharField(max_length=100, blank=True, help_text="Deployment that judged.")
     runs_code = models.BooleanField(default=False, help_text="What the model wrote was run.")
@@ -93,8 +97,8 @@ class EvaluationRun(BackgroundRun):
         """Tell whether its deployment is still the server that was asked.
 
         Args:
-            measured: The newest fingerprint of the deployment; what is not known of both, then and
-                now, is no difference.
+            measured: The newest fingerprint of the deployment. Only what was measured both then
+                and now can differ: a fuller measurement of the same server is no change.
         """
         try:
             subject = self.deployment.measured_subject
@@ -102,9 +106,9 @@ class EvaluationRun(BackgroundRun):
             return False
         if self.subject and self.subject != subject:
             return False
-        if measured is None or measured.subject != subject or not self.fingerprint_digest:
+        if measured is None or measured.subject != subject:
             return True
-        return measured.digest == self.fingerprint_digest
+        return not differences(self.fingerprint_facts, measured.facts)
 
     def record(self, result: CaseResult, *, keeps_answer: bool) -> None:
         """Store how a case went, once, and count it; nothing if the run is not ours any more."""

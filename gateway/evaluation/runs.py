@@ -101,6 +101,7 @@ def plan_run(
         deployment=deployment,
         subject=deployment.measured_subject,
         fingerprint_digest=measured.digest if measured else "",
+        fingerprint_facts=measured.facts if measured else {},
         suite=suite.name,
         suite_path=request.suite_path,
         suite_version=suite.version,

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from selfhosted_models.models import ModelDeployment
 from selfhosted_models.secrets import Secret
-from tests.factories import make_deployment
+from tests.factories import make_deployment, make_fingerprint, make_run
 
 fingerprint_stored_keys = import_module(
     "selfhosted_models.migrations.0004_fingerprint_stored_keys"
@@ -17,6 +17,22 @@ fingerprint_stored_keys = import_module(
 distinct_names = import_module(
     "selfhosted_models.migrations.0008_deployment_name_unique_in_any_case"
 ).distinct_names
+
+fill_fingerprint_facts = import_module("prompts.migrations.0003_run_fingerprint_facts").fill
+
+
+@pytest.mark.django_db
+def test_runs_of_before_get_what_their_server_was_measured_to_be() -> None:
+    deployment = make_deployment()
+    digest = make_fingerprint(deployment, context=8192).digest
+    make_fingerprint(deployment, context=4096)
+    known, unknown = make_run(deployment, fingerprint_digest=digest), make_run(deployment)
+
+    fill_fingerprint_facts(apps, None)
+
+    for run in (known, unknown):
+        run.refresh_from_db()
+    assert (known.fingerprint_facts, unknown.fingerprint_facts) == ({"context": 8192}, {})
 
 
 @pytest.mark.django_db

@@ -91,7 +91,9 @@ def test_run_names_the_server_as_it_was_measured(
     fingerprint = make_fingerprint(deployment, chat=True)
     after = plan(suite_path)
 
+    assert {run.subject for run in (before, after)} == {deployment.measured_subject}
     assert (before.fingerprint_digest, after.fingerprint_digest) == ("", fingerprint.digest)
+    assert (before.fingerprint_facts, after.fingerprint_facts) == ({}, {"chat": True})
 
 
 def test_live_path_is_asked_with_the_features_own_prompt(
@@ -289,16 +291,6 @@ def test_changed_suite_is_not_mixed_with_older_results(
     assert run.reason == "The suite changed since the run began: start a new one."
 
 
-def test_run_holds_what_its_server_was_measured_to_be(
-    deployment: ModelDeployment, suite_path: Path
-) -> None:
-    measured = make_fingerprint(deployment, context=8192)
-
-    run = plan(suite_path)
-
-    assert (run.subject, run.fingerprint_digest) == (deployment.measured_subject, measured.digest)
-
-
 def test_results_of_two_servers_are_not_mixed(
     model_server: ModelServer, deployment: ModelDeployment, suite_path: Path
 ) -> None:
@@ -311,6 +303,16 @@ def test_results_of_two_servers_are_not_mixed(
     assert run.state == RunState.FAILED
     assert run.reason == "The model server changed since the run began: start a new one."
     assert model_server.exchanges == []
+
+
+def test_run_goes_on_though_more_is_known_of_its_server(
+    model_server: ModelServer, deployment: ModelDeployment, suite_path: Path
+) -> None:
+    make_fingerprint(deployment, chat=True)
+    run = plan(suite_path)
+    make_fingerprint(deployment, chat=True, context=8192)
+
+    assert carried_out(run).state == RunState.FINISHED
 
 
 def test_feature_without_a_deployment_cannot_be_evaluated(deployment: ModelDeployment) -> None:

@@ -60,14 +60,15 @@ def test_verdict_expires_when_another_version_is_pinned() -> None:
         ({"context": 8192}, {"context": 4096}, True),
         ({}, {"context": 8192}, False),
         ({"context": 8192}, {}, False),
+        ({"chat": True}, {"chat": True, "context": 8192}, False),
+        ({"chat": True}, {"chat": False, "context": 8192}, True),
     ],
 )
 def test_verdict_expires_with_what_the_model_server_is_measured_to_be(
     then: dict[str, int], now: dict[str, int], is_expired: bool
 ) -> None:
     deployment = make_deployment()
-    digest = make_fingerprint(deployment, **then).digest if then else ""
-    make_run(deployment, subject=deployment.measured_subject, fingerprint_digest=digest)
+    make_run(deployment, subject=deployment.measured_subject, fingerprint_facts=then)
     if now:
         make_fingerprint(deployment, **now)
 
@@ -79,8 +80,8 @@ def test_verdict_expires_with_what_the_model_server_is_measured_to_be(
 )
 def test_verdict_expires_with_the_server_the_admin_chose(change: dict[str, Any]) -> None:
     deployment = make_deployment()
-    digest = make_fingerprint(deployment, context=8192).digest
-    make_run(deployment, subject=deployment.measured_subject, fingerprint_digest=digest)
+    make_fingerprint(deployment, context=8192)
+    make_run(deployment, subject=deployment.measured_subject, fingerprint_facts={"context": 8192})
 
     ModelDeployment.objects.update(**change)
 
