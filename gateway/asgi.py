@@ -26,7 +26,7 @@ from gateway.inbound.bodies import (  # noqa: E402
     Send,
     read_body,
 )
-from gateway.inbound.handler import GatewayHandler  # noqa: E402
+from gateway.inbound.handler import CONFIGURATION_HEADER, GatewayHandler  # noqa: E402
 from gateway.no_database.base import INSTRUCTION  # noqa: E402
 from gateway.rest import problems  # noqa: E402
 from gateway.rest.authentication import RUNTIME_IN_SCOPE  # noqa: E402
@@ -70,6 +70,19 @@ async def _refuse_page(scope: Scope, send: Send, error: GatewayError) -> None:
     headers = [(b"content-type", content_type.encode()), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _naming_configuration(runtime: Runtime | None, send: Send) -> Send:
+    """Return `send`, with the configuration this worker serves in the head of the answer."""
+
+    async def send_named(message: Message) -> None:
+        version = runtime.snapshot.version if runtime else ""
+        if version and message["type"] == "http.response.start":
+            name = (CONFIGURATION_HEADER.lower().encode(), version.encode())
+            message = {**message, "headers": [*message["headers"], name]}
+        await send(message)
+
+    return send_named
 
 
 async def _page(scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +136,8 @@ class Application:
             await _metrics(scope, send)
         elif is_page(scope.get("path", "")):
             # For the REST API, which verifies tokens as the gateway's paths do.
-            await _page({**scope, RUNTIME_IN_SCOPE: self._runtime}, receive, send)
+            scope = {**scope, RUNTIME_IN_SCOPE: self._runtime}
+            await _page(scope, receive, _naming_configuration(self._runtime, send))
         elif self._gateway is not None:
             await self._gateway(scope, receive, send)
 

@@ -19,7 +19,22 @@ _CHATTY = (
     "axes",
 )
 
+#: What this process serves from, once it does.
+_served: dict[str, str] = {}
+
+
+def tell_configuration(version: str) -> None:
+    """Have each line of this process name the configuration it serves from now on."""
+    _served["configuration"] = version
+
+
+def _add_configuration(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Name it, unless the event is about another, as that of a request that began before."""
+    return {**_served, **event}
+
+
 _SHARED: tuple[Any, ...] = (
+    _add_configuration,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )

@@ -48,6 +48,7 @@ from gateway.documentation.registry import DocsRegistryPlace, docs_registry_from
 from gateway.documentation.search import DocsSearch
 from gateway.documentation.upkeep import DocsUpkeep
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
+from gateway.logs import tell_configuration
 from gateway.metrics import Sampler
 from gateway.model_metadata import ModelMetadataPolicy
 from gateway.own_listeners import Place, named_places, resolve_places
@@ -369,6 +370,7 @@ class Runtime:
         )
         if snapshot is not self.snapshot:
             self.snapshot = snapshot
+            tell_configuration(snapshot.version)
             self.fleet.take_over(snapshot.deployments.values())
             log.info("configuration.loaded", version=snapshot.version, **about)
 

@@ -6,7 +6,7 @@ delete by a signal, in its own transaction; anything else before the next change
 a revision has the origin `unknown`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from django.db import transaction
 
 from gateway.audit import UNKNOWN_AUTHOR, Attribution, Origin, lock_history, record
 from gateway.configuration.document import Data, Document
-from gateway.configuration.errors import RevisionUnknown
+from gateway.configuration.errors import ChangeConflict, RevisionUnknown
 from gateway.configuration.planning import Change, Kind, difference
 from gateway.configuration.stored import StoredConfiguration, read_configuration
 from gateway.models import Revision
@@ -142,6 +142,32 @@ def _renamed(before: StoredConfiguration, after: StoredConfiguration) -> dict[st
 
 def newest_revision() -> Revision | None:
     return Revision.objects.order_by("-number").first()
+
+
+def newest_number() -> int:
+    """Return the number of the newest revision; 0 before the first."""
+    newest = newest_revision()
+    return newest.number if newest else 0
+
+
+def check_newest(seen: Container[str]) -> None:
+    """Pass if no revision was made since the caller looked. Call within a transaction.
+
+    Args:
+        seen: Numbers of revisions, one of which was the newest.
+
+    Raises:
+        ChangeConflict: It is not; the message says who made the newest.
+    """
+    lock_history()
+    newest = newest_revision()
+    if newest is None or str(newest.number) in seen:
+        return
+    at = f"{newest.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    raise ChangeConflict(
+        f"{newest.author} made revision {newest.number} ({newest.origin}, {at}) after you looked, "
+        "and nothing of yours was changed. Look at what going back would change now."
+    )
 
 
 def revision_of(number: int) -> Revision:

@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_PUBLIC_BODY_BYTES = 1024  # nobody who sends one there means well
 
+#: Digest of the configuration the worker served from.
+CONFIGURATION_HEADER = "X-Gitlab-Duo-Configuration"
 #: Answered without a token.
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/monitoring/healthz", "/monitoring/ready"})
 
@@ -198,7 +200,7 @@ async def _send_answer(response: HttpResponseBase, request: GatewayRequest, send
     if exchange.prompt_digest:
         headers["X-Gitlab-Duo-Prompt-Digest"] = exchange.prompt_digest
     if exchange.configuration:
-        headers["X-Gitlab-Duo-Configuration"] = exchange.configuration
+        headers[CONFIGURATION_HEADER] = exchange.configuration
     if "Origin" in request.headers:
         headers["Access-Control-Allow-Origin"] = "*"
     if exchange.deployment:

@@ -10,7 +10,7 @@ from gateway.configuration.applying import rehearse_restore, restore_document
 from gateway.configuration.document import Document
 from gateway.configuration.errors import ConfigurationError, RevisionUnknown
 from gateway.configuration.exporting import data_to_yaml
-from gateway.configuration.history import newest_revision, revision_of, stored_data
+from gateway.configuration.history import newest_number, revision_of, stored_data
 from gateway.configuration.parsing import document_of
 from gateway.configuration.planning import difference
 from gateway.models import AuditRecord, Revision
@@ -25,7 +25,7 @@ def revisions_page(request: HttpRequest) -> HttpResponse:
     records = AuditRecord.objects.only("action", "object_name", "revision_id").order_by("number")
     rows = Revision.objects.defer("document").prefetch_related(Prefetch("audit_records", records))
     found, older = newest_first(rows, request.GET.get("before", ""))
-    context = {"revisions": found, "older": older, "newest": _newest_number()}
+    context = {"revisions": found, "older": older, "newest": newest_number()}
     return page(request, "gateway/revisions.html", "History", context)
 
 
@@ -37,7 +37,7 @@ def revision_page(request: HttpRequest, number: int) -> HttpResponse:
         "revision": revision,
         "changes": difference(before, revision.document),
         "document": data_to_yaml(revision.document),
-        "newest": _newest_number(),
+        "newest": newest_number(),
         "may_restore": request.user.has_perms(RESTORING),
     }
     return page(request, "gateway/revision.html", str(revision), context)
@@ -54,7 +54,7 @@ def difference_page(request: HttpRequest, number: int) -> HttpResponse:
         "revision": revision,
         "other": other,
         "changes": difference(revision.document, after),
-        "newest": _newest_number(),
+        "newest": newest_number(),
         "may_restore": request.user.has_perms(RESTORING),
     }
     to = f"revision {other}" if other else "now"
@@ -69,7 +69,7 @@ def restore_page(request: HttpRequest, number: int) -> HttpResponse:
         request, Origin.WEB, reason or f"Restored the configuration of revision {number}."
     )
     looked_at = request.POST.get("confirmed")  # the newest revision when it was asked
-    is_confirmed = looked_at == str(_newest_number())
+    is_confirmed = looked_at == str(newest_number())
     restore = restore_document if is_confirmed else rehearse_restore
     try:
         outcome = restore(document_of(revision.document), by)
@@ -84,7 +84,7 @@ def restore_page(request: HttpRequest, number: int) -> HttpResponse:
             "revision": revision,
             "changes": outcome.changes,
             "notes": outcome.notes,
-            "newest": _newest_number(),
+            "newest": newest_number(),
             "is_stale": looked_at is not None,
             "reason": reason,
         }
@@ -100,11 +100,6 @@ def _found(number: int) -> Revision:
         return revision_of(number)
     except RevisionUnknown as error:
         raise Http404 from error
-
-
-def _newest_number() -> int:
-    newest = newest_revision()
-    return newest.number if newest else 0
 
 
 def _to_revision(number: int) -> HttpResponse:

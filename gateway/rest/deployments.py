@@ -74,7 +74,12 @@ class DeploymentSerializer(serializers.ModelSerializer[ModelDeployment]):
         return self.update(ModelDeployment(), validated_data)
 
     def update(self, instance: ModelDeployment, validated_data: dict[str, Any]) -> ModelDeployment:
-        """Write the fields, and let the model's own rules judge the row."""
+        filled = self.fill(instance, validated_data)
+        filled.save()
+        return filled
+
+    def fill(self, instance: ModelDeployment, validated_data: dict[str, Any]) -> ModelDeployment:
+        """Write the fields, and let the model's own rules judge the row; it is not saved."""
         values = dict(validated_data)
         key = values.pop("api_key", _KEEP)
         for name, value in values.items():
@@ -82,13 +87,12 @@ class DeploymentSerializer(serializers.ModelSerializer[ModelDeployment]):
         if key is None:
             instance.remove_api_key()
         elif key is not _KEEP:
-            _set_api_key(instance, key)
+            set_api_key(instance, key)
         instance.full_clean()
-        instance.save()
         return instance
 
 
-def _set_api_key(row: ModelDeployment, key: str) -> None:
+def set_api_key(row: ModelDeployment, key: str) -> None:
     try:
         row.set_api_key(key)
     except RowInvalid as error:

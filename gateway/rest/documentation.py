@@ -27,8 +27,9 @@ from gateway.audit import record
 from gateway.documentation.indexes import history, installed_indexes, recent_looks, roll_back
 from gateway.documentation.registry import NO_REGISTRY
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
+from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
-from gateway.rest.views import REASON, RestView
+from gateway.rest.views import IDEMPOTENCY_KEY, REASON, RestView
 from gateway.runtime import Runtime
 
 
@@ -120,8 +121,9 @@ class DocsIndexes(RestView):
         summary="Look in the package registry now; the list tells how it goes",
         request=None,
         responses={202: DocumentationSerializer},
-        parameters=[REASON],
+        parameters=[IDEMPOTENCY_KEY, REASON],
     )
+    @idempotent
     def check(self, request: Request) -> Response:
         runtime = _runtime(request)
         if runtime is None or runtime.docs_upkeep is None:
@@ -134,8 +136,9 @@ class DocsIndexes(RestView):
         summary="Let the active index of a version and the one before it change places",
         request=None,
         responses=DocumentationSerializer,
-        parameters=[REASON],
+        parameters=[IDEMPOTENCY_KEY, REASON],
     )
+    @idempotent
     def roll_back(self, request: Request, version: str) -> Response:
         try:
             wanted = GitLabVersion.parse(version)

@@ -2,14 +2,22 @@
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from django.db import transaction
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.audit import HEAD, verify
 from gateway.configuration.applying import rehearse_restore, restore_document
-from gateway.configuration.history import revision_of, stored_data
+from gateway.configuration.history import (
+    check_newest,
+    newest_number,
+    revision_of,
+    stored_data,
+)
 from gateway.configuration.parsing import document_of
 from gateway.configuration.planning import difference
 from gateway.models import AuditRecord, Revision
@@ -55,6 +63,15 @@ class RestoreSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(
         default="", allow_blank=True, max_length=500, help_text="Kept in the history."
     )
+
+
+_SEEN_NEWEST = OpenApiParameter(
+    "If-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The ETag of the preview: the number of the newest revision, in quotes; * goes "
+    "back whatever was changed since. Needed unless it is a preview.",
+)
 
 
 class DifferenceQuery(serializers.Serializer[Any]):
@@ -108,17 +125,34 @@ class Revisions(ListModelMixin, RestView):
         summary="Make the whole configuration what it was, as a new revision",
         request=RestoreSerializer,
         responses=OutcomeSerializer,
-        parameters=[NUMBER, IDEMPOTENCY_KEY],
+        parameters=[NUMBER, _SEEN_NEWEST, IDEMPOTENCY_KEY],
     )
     @idempotent
     def restore(self, request: Request, number: int) -> Response:
         wanted = RestoreSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         document = document_of(revision_of(number).document)
-        why = wanted.validated_data["reason"] or f"Restored revision {number}."
-        restore = rehearse_restore if wanted.validated_data["preview"] else restore_document
-        outcome = restore(document, self.attribution(why))
-        return Response(outcome_of(outcome.changes, outcome.revision, outcome.notes))
+        by = self.attribution(wanted.validated_data["reason"] or f"Restored revision {number}.")
+        with transaction.atomic():
+            if wanted.validated_data["preview"]:
+                outcome = rehearse_restore(document, by)
+            else:
+                self._check_saw_newest()
+                outcome = restore_document(document, by)
+            newest = newest_number()
+        told = outcome_of(outcome.changes, outcome.revision, outcome.notes)
+        return Response(told, headers={"ETag": f'"{newest}"'})
+
+    def _check_saw_newest(self) -> None:
+        """Pass if nothing was changed since the client looked at what would be.
+
+        Raises:
+            PreconditionMissing: It did not say what it saw.
+            ChangeConflict: It saw something else.
+        """
+        seen = self.seen_versions()
+        if "*" not in seen:
+            check_newest(seen)
 
 
 class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
@@ -137,6 +171,29 @@ class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
             *("request_id", "action", "object_id", "object_name", "changes", "revision"),
             *("previous_hash", "hash"),
         )
+
+
+class VerificationQuery(serializers.Serializer[Any]):
+    head = serializers.RegexField(
+        HEAD,
+        default="",
+        allow_blank=True,
+        help_text="NUMBER:HASH as an earlier answer had it: that record must still be there.",
+    )
+
+
+class VerificationSerializer(serializers.Serializer[Any]):
+    """What a look through the whole history found."""
+
+    records = serializers.IntegerField()
+    revisions = serializers.IntegerField()
+    head = serializers.CharField(
+        help_text="NUMBER:HASH of the newest record. Kept elsewhere, it proves later that nothing "
+        "up to it was rewritten or cut off."
+    )
+    problems = serializers.ListField(
+        child=serializers.CharField(), help_text="Oldest first; empty if nothing is wrong."
+    )
 
 
 @extend_schema_view(
@@ -160,4 +217,15 @@ class Audit(ListModelMixin, RetrieveModelMixin, RestView):
     ordering_fields = ("number",)
     ordering = ("-number",)
     lookup_field = "number"
-    required_scopes: ClassVar = {"list": Scope.READ_AUDIT, "retrieve": Scope.READ_AUDIT}
+    required_scopes: ClassVar = dict.fromkeys(("list", "retrieve", "verify"), Scope.READ_AUDIT)
+
+    @extend_schema(
+        summary="Look through the whole history, whether anything was rewritten or cut off",
+        responses=VerificationSerializer,
+        parameters=[VerificationQuery],
+        filters=False,
+    )
+    def verify(self, request: Request) -> Response:
+        query = VerificationQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        return Response(VerificationSerializer(verify(query.validated_data["head"])).data)

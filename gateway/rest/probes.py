@@ -1,4 +1,4 @@
-"""`deployments/{id}/probe/`, `…/fingerprint/`: asking a model server, without waiting for it."""
+"""`deployments/…/probe/`, `…/inspect/`, `probe-runs/`: asking model servers, without waiting."""
 
 from typing import Any, ClassVar
 
@@ -9,11 +9,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.probes.jobs import cancel_probe, start_probe
+from gateway.rest.deployments import DeploymentSerializer, set_api_key
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import IDEMPOTENCY_KEY, RestView
+from selfhosted_models.errors import EndpointRefused
 from selfhosted_models.models import Fingerprint, ModelDeployment
 from selfhosted_models.probe_runs import ProbeKind, ProbeRun
+from selfhosted_models.probing.inspection import pasted_endpoint
 
 
 class FingerprintSerializer(serializers.ModelSerializer[Fingerprint]):
@@ -48,25 +51,40 @@ class ProbeRunSerializer(serializers.ModelSerializer[ProbeRun]):
         read_only_fields = fields
 
 
-class _Probing(RestView):
-    """What answers with a run."""
+class InspectionSerializer(serializers.Serializer[Any]):
+    """What somebody has of a model server: its URL, roughly, and maybe a key."""
 
-    serializer_class = ProbeRunSerializer
+    url = serializers.CharField(
+        max_length=300,
+        help_text="http://10.0.4.11:8000 is enough: the server says what belongs behind it, and "
+        "which models it serves.",
+    )
+    api_key = serializers.CharField(
+        required=False,
+        max_length=2000,
+        help_text="Only if the server wants one. Sent to this host alone, and kept encrypted for "
+        "an hour at most.",
+    )
 
-    def started(self, run: ProbeRun) -> Response:
-        response = Response(self.get_serializer(run).data, status=202)
-        response["Location"] = f"/api/v1/probe-runs/{run.pk}/"
-        return response
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        row = ModelDeployment()
+        try:
+            row.endpoints = [pasted_endpoint(attrs["url"]).url]
+        except EndpointRefused as refusal:
+            raise serializers.ValidationError({"url": refusal.admin_message}) from refusal
+        if "api_key" in attrs:
+            set_api_key(row, attrs["api_key"])
+        return {"deployment": row}
 
 
-class DeploymentProbes(_Probing):
-    """Asks the servers of a deployment; the answer comes at once, the findings later."""
+class DeploymentProbes(RestView):
+    """Asks model servers, registered or not; the answer comes at once, the findings later."""
 
     queryset = ModelDeployment.objects.all()
-    required_scopes: ClassVar = {
-        "probe": Scope.WRITE_CONFIGURATION,
-        "fingerprint": Scope.WRITE_CONFIGURATION,
-    }
+    serializer_class = ProbeRunSerializer
+    required_scopes: ClassVar = dict.fromkeys(
+        ("probe", "fingerprint", "inspect", "test", "test_changed"), Scope.WRITE_CONFIGURATION
+    )
 
     @extend_schema(
         summary="Ask whether each endpoint works",
@@ -76,7 +94,7 @@ class DeploymentProbes(_Probing):
     )
     @idempotent
     def probe(self, request: Request, **_: Any) -> Response:
-        return self._start(ProbeKind.CHECK)
+        return self._start(ProbeKind.CHECK, self.get_object(), is_stored=True)
 
     @extend_schema(
         summary="Measure what the server can do, and store it",
@@ -86,21 +104,62 @@ class DeploymentProbes(_Probing):
     )
     @idempotent
     def fingerprint(self, request: Request, **_: Any) -> Response:
-        return self._start(ProbeKind.MEASUREMENT)
+        return self._start(ProbeKind.MEASUREMENT, self.get_object(), is_stored=True)
 
-    def _start(self, kind: ProbeKind) -> Response:
-        run = start_probe(kind, self.get_object(), self.attribution(), is_stored=True)
-        return self.started(run)
+    @extend_schema(
+        summary="Ask what is behind a URL, and what of it can be registered",
+        request=InspectionSerializer,
+        responses={202: ProbeRunSerializer},
+        parameters=[IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def inspect(self, request: Request) -> Response:
+        asked = InspectionSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        return self._start(ProbeKind.INSPECTION, asked.validated_data["deployment"])
+
+    @extend_schema(
+        summary="Measure what a server can do before it is registered; nothing is stored",
+        request=DeploymentSerializer,
+        responses={202: ProbeRunSerializer},
+        parameters=[IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def test(self, request: Request) -> Response:
+        return self._test(DeploymentSerializer(data=request.data), ModelDeployment())
+
+    @extend_schema(
+        operation_id="deployments_test_changed",
+        summary="Measure what a deployment could do if it were changed so; nothing is stored",
+        request=DeploymentSerializer(partial=True),
+        responses={202: ProbeRunSerializer},
+        parameters=[IDEMPOTENCY_KEY],
+    )
+    @idempotent
+    def test_changed(self, request: Request, **_: Any) -> Response:
+        row = self.get_object()
+        return self._test(DeploymentSerializer(row, data=request.data, partial=True), row)
+
+    def _test(self, wanted: DeploymentSerializer, row: ModelDeployment) -> Response:
+        wanted.is_valid(raise_exception=True)
+        return self._start(ProbeKind.MEASUREMENT, wanted.fill(row, wanted.validated_data))
+
+    def _start(self, kind: ProbeKind, row: ModelDeployment, *, is_stored: bool = False) -> Response:
+        run = start_probe(kind, row, self.attribution(), is_stored=is_stored)
+        response = Response(self.get_serializer(run).data, status=202)
+        response["Location"] = f"/api/v1/probe-runs/{run.pk}/"
+        return response
 
 
 @extend_schema_view(
     list=extend_schema(summary="List what model servers were asked, newest first"),
     retrieve=extend_schema(summary="Show what was found so far"),
 )
-class ProbeRuns(ListModelMixin, RetrieveModelMixin, _Probing):
+class ProbeRuns(ListModelMixin, RetrieveModelMixin, RestView):
     """What model servers were asked lately, by anybody."""
 
     queryset = ProbeRun.objects.select_related("fingerprint")
+    serializer_class = ProbeRunSerializer
     filterset_fields = ("kind", "state", "deployment")
     ordering_fields = ("id",)
     ordering = ("-id",)
@@ -111,7 +170,10 @@ class ProbeRuns(ListModelMixin, RetrieveModelMixin, _Probing):
         "cancel": Scope.WRITE_CONFIGURATION,
     }
 
-    @extend_schema(summary="Cancel one that is not over", request=None)
+    @extend_schema(
+        summary="Cancel one that is not over", request=None, parameters=[IDEMPOTENCY_KEY]
+    )
+    @idempotent
     def cancel(self, request: Request, **_: Any) -> Response:
         run = self.get_object()
         cancel_probe(run)

@@ -20,7 +20,7 @@ class Scope(StrEnum):
     RUN_EVALUATIONS = "run_evaluations"
 
 
-_VIEWING = frozenset({Scope.READ_CONFIGURATION, Scope.READ_USAGE})
+_VIEWING = frozenset({Scope.READ_CONFIGURATION, Scope.READ_USAGE, Scope.SEARCH_DOCUMENTATION})
 #: What the roles of people may do, as scopes: the same as in the admin pages.
 ROLE_SCOPES: Mapping[str, frozenset[Scope]] = MappingProxyType(
     {

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.configuration.history import newest_revision
+from gateway.configuration.history import newest_number
 from gateway.configuration.serving_exports import (
     ServingExport,
     export_data,
@@ -53,8 +53,8 @@ class ServingConfiguration(RestView):
     )
     def retrieve(self, request: Request) -> Any:
         with transaction.atomic():
-            configuration, newest = read_configuration(), newest_revision()
-        export = ServingExport(configuration, newest.number if newest else 0)
+            configuration = read_configuration()
+            export = ServingExport(configuration, newest_number())
         key = signing_key_from_settings()
         signed = sign(export_data(export), key)
         etag = f'"{hashlib.sha256(signed.encode()).hexdigest()[:32]}"'

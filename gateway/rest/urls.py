@@ -12,6 +12,7 @@ from gateway.rest.evaluations import Evaluations
 from gateway.rest.features import Features, FeatureSettings
 from gateway.rest.history import Audit, Revisions
 from gateway.rest.probes import DeploymentProbes, ProbeRuns
+from gateway.rest.questions import GoldenQuestions, UnansweredQuestions
 from gateway.rest.schema import Schema
 from gateway.rest.serving_config import ServingConfiguration
 from gateway.rest.usage import RequestLogs, Usage
@@ -27,6 +28,9 @@ urlpatterns = [
         "deployments/<uuid:pk>/",
         Deployments.as_view(_SHOW | {"patch": "partial_update", "delete": "destroy"}),
     ),
+    path("deployments/inspect/", DeploymentProbes.as_view({"post": "inspect"})),
+    path("deployments/test/", DeploymentProbes.as_view({"post": "test"})),
+    path("deployments/<uuid:pk>/test/", DeploymentProbes.as_view({"post": "test_changed"})),
     path("deployments/<uuid:pk>/probe/", DeploymentProbes.as_view({"post": "probe"})),
     path("deployments/<uuid:pk>/fingerprint/", DeploymentProbes.as_view({"post": "fingerprint"})),
     path("probe-runs/", ProbeRuns.as_view(_LIST)),
@@ -50,6 +54,7 @@ urlpatterns = [
     path("revisions/<int:number>/diff/", Revisions.as_view({"get": "diff"})),
     path("revisions/<int:number>/restore/", Revisions.as_view({"post": "restore"})),
     path("audit/", Audit.as_view(_LIST)),
+    path("audit/verify/", Audit.as_view({"get": "verify"})),
     path("audit/<int:number>/", Audit.as_view(_SHOW)),
     path("usage/", Usage.as_view(_SHOW)),
     path("request-logs/", RequestLogs.as_view(_LIST)),
@@ -59,6 +64,10 @@ urlpatterns = [
     path("docs-indexes/", DocsIndexes.as_view(_SHOW)),
     path("docs-indexes/check/", DocsIndexes.as_view({"post": "check"})),
     path("docs-indexes/<str:version>/rollback/", DocsIndexes.as_view({"post": "roll_back"})),
+    path("golden-questions/", GoldenQuestions.as_view(_LIST | {"post": "create"})),
+    path("golden-questions/<int:number>/", GoldenQuestions.as_view(_SHOW | {"delete": "destroy"})),
+    path("unanswered-questions/", UnansweredQuestions.as_view(_LIST)),
+    path("unanswered-questions/deal-with/", UnansweredQuestions.as_view({"post": "deal_with"})),
     path("docs-search/", DocsSearches.as_view(_SHOW)),
     path("schema/", Schema.as_view({"get": "get"})),
     re_path("", NoSuchPath.as_view(dict.fromkeys(_METHODS, "answer"))),

@@ -1,10 +1,13 @@
 """What all resources have in common: request ids, limits told in headers, who changes what."""
 
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, ClassVar
 
+import structlog
 from django.utils.http import parse_etags
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
@@ -23,10 +26,13 @@ from gateway.configuration.guards import (
     version_of,
 )
 from gateway.exchange import sent_request_id
+from gateway.rest.clients import client_of
 from gateway.rest.permissions import IsAuthenticated
 from gateway.rest.problems import PreconditionMissing
 from gateway.rest.scopes import Scope
 from gateway.rest.throttling import ClientThrottle
+
+log = structlog.get_logger(__name__)
 
 IF_MATCH = OpenApiParameter(
     "If-Match",
@@ -75,10 +81,18 @@ class RestView(GenericViewSet[Any]):
 
     required_scopes: ClassVar[Mapping[str, Scope]] = {}
     request_id = ""
+    started_at = 0.0
+    client_name = ""
 
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        self.started_at = time.monotonic()
         self.request_id = sent_request_id(request.headers) or secrets.token_hex(16)
         return super().initialize_request(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        super().perform_authentication(request)
+        if request.user:
+            self.client_name = client_of(request).name
 
     def get_throttles(self) -> list[BaseThrottle]:
         self._throttles = super().get_throttles()
@@ -92,13 +106,40 @@ class RestView(GenericViewSet[Any]):
             if isinstance(throttle, ClientThrottle):
                 for name, value in throttle.headers().items():
                     response[name] = value
+        self._log_finished(request, response)
         return response
+
+    def _log_finished(self, request: Request, response: Any) -> None:
+        status = response.status_code
+        write = log.warning if status >= 500 else log.info
+        if status == HTTPStatus.NOT_MODIFIED:
+            write = log.debug  # every worker of every gateway node, every two seconds
+        write(
+            "rest.finished",
+            request_id=self.request_id,
+            method=request.method,
+            route=request.resolver_match.route if request.resolver_match else "",
+            status=status,
+            client=self.client_name,
+            total_ms=round((time.monotonic() - self.started_at) * 1000, 2),
+        )
 
     def attribution(self, reason: str = "") -> Attribution:
         """Return what the history says of this request."""
         why = reason or self.request.headers.get("X-Change-Reason", "")
         by = attribution_of_request(self.request, Origin.REST, why)
         return replace(by, request_id=self.request_id)
+
+    def seen_versions(self) -> list[str]:
+        """Return what If-Match names; `*` stands for whatever there is.
+
+        Raises:
+            PreconditionMissing: It was not sent.
+        """
+        sent = self.request.headers.get("If-Match")
+        if sent is None:
+            raise PreconditionMissing
+        return [tag.removeprefix("W/").strip('"') for tag in parse_etags(sent)]
 
     def check_may_change(self, row: Row) -> None:
         """Pass if the row is what the client saw, and the client's to change.
@@ -108,10 +149,7 @@ class RestView(GenericViewSet[Any]):
             ChangeConflict: It saw something else.
             ManagedByFile: A file manages the row and that is not overridden.
         """
-        sent = self.request.headers.get("If-Match")
-        if sent is None:
-            raise PreconditionMissing
-        seen = [tag.removeprefix("W/").strip('"') for tag in parse_etags(sent)]
+        seen = self.seen_versions()
         version = version_of(row)
         if "*" not in seen:
             check_unchanged(row, version if version in seen else ", ".join(seen))

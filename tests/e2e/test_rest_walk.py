@@ -89,6 +89,18 @@ def test_rails_registers_assigns_and_an_ide_is_answered(walk: Walk) -> None:
     assert KEY not in walk.gateway.log() + created.text
 
 
+def test_answers_and_log_lines_name_the_configuration_that_is_served(walk: Walk) -> None:
+    answer = walk.rails.get("features/", headers={"X-Request-ID": "names-it"})
+
+    (line,) = [
+        event
+        for event in walk.gateway.log_events("rest.finished")
+        if event["request_id"] == "names-it"
+    ]
+    served = walk.gateway.configuration()
+    assert answer.headers["X-Gitlab-Duo-Configuration"] == line["configuration"] == served
+
+
 def test_posts_at_the_same_moment_with_one_key_are_one(walk: Walk) -> None:
     def post(_: int) -> httpx.Response:
         return walk.rails.post(

@@ -12,6 +12,7 @@ from gateway.models import ApiToken, AuditRecord
 from gateway.rest.api_tokens import PREFIX, revoke_api_token
 from gateway.rest.scopes import ROLE_SCOPES, Scope
 from gateway.rest.urls import urlpatterns
+from gateway.roles import RESTORING
 from tests.factories import make_user
 from tests.unit.gateway.rest.api import Api
 from tests.unit.gateway.rest.conftest import BY
@@ -46,11 +47,30 @@ def operations() -> Iterator[tuple[str, str, str | None, Any]]:
 
 
 #: What in the admin pages is the same as a scope here.
-PERMISSIONS = {
-    Scope.READ_CONFIGURATION: "selfhosted_models.view_modeldeployment",
-    Scope.WRITE_CONFIGURATION: "selfhosted_models.change_modeldeployment",
-    Scope.READ_AUDIT: "gateway.view_auditrecord",
+PERMISSIONS: dict[Scope, Collection[str]] = {
+    Scope.READ_CONFIGURATION: (
+        "selfhosted_models.view_modeldeployment",
+        "feature_config.view_featuresetting",
+        "gateway.view_revision",
+        "prompts.view_evaluationrun",
+        "docsearch.view_goldenquestion",
+        "docsearch.view_unansweredquestion",
+    ),
+    Scope.WRITE_CONFIGURATION: (
+        "feature_config.change_featuresetting",
+        "docsearch.change_installedindex",
+        "docsearch.change_goldenquestion",
+        "docsearch.change_unansweredquestion",
+        "selfhosted_models.add_modeldeployment",
+        *RESTORING,
+    ),
+    Scope.READ_AUDIT: ("gateway.view_auditrecord",),
+    Scope.READ_USAGE: ("gateway.view_usageslice", "gateway.view_loggedrequest"),
+    Scope.RUN_EVALUATIONS: ("prompts.add_evaluationrun",),
+    Scope.SEARCH_DOCUMENTATION: ("docsearch.view_installedindex",),
 }
+#: What machines do, and people never: it is no page.
+OF_MACHINES = {Scope.READ_SERVING_CONFIG, Scope.ISSUE_USER_TOKENS}
 
 
 @pytest.mark.django_db
@@ -58,8 +78,14 @@ PERMISSIONS = {
 def test_role_may_do_the_same_by_rest_as_in_the_admin(role: str) -> None:
     user = make_user(role)
 
-    for scope, permission in PERMISSIONS.items():
-        assert (scope in ROLE_SCOPES[role]) is user.has_perm(permission), (role, scope)
+    for scope, permissions in PERMISSIONS.items():
+        for permission in permissions:
+            assert (scope in ROLE_SCOPES[role]) is user.has_perm(permission), (role, permission)
+    assert not ROLE_SCOPES[role] & OF_MACHINES
+
+
+def test_every_scope_is_of_a_permission_or_of_machines() -> None:
+    assert PERMISSIONS.keys() | OF_MACHINES == set(Scope)
 
 
 def test_every_action_is_permitted_by_a_scope_of_the_list() -> None:

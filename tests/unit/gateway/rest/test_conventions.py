@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog.testing
 import time_machine
 from django.db import OperationalError
 from django.http import Http404
@@ -44,6 +45,25 @@ def test_bad_body_is_told_and_does_no_harm(api: Api, body: bytes) -> None:
 
 def test_answers_are_not_to_be_kept_by_caches(api: Api) -> None:
     assert api.get("deployments/")["Cache-Control"] == "no-store"
+
+
+def test_request_has_one_line_in_the_log_that_says_who_asked_what(api: Api) -> None:
+    with structlog.testing.capture_logs() as events:
+        api.get("features/none/", x_request_id="mine-1")
+        Api("shdapi_wrong").get("features/")
+
+    known, stranger = [event for event in events if event["event"] == "rest.finished"]
+    assert known.pop("total_ms") > 0
+    assert known == {
+        "event": "rest.finished",
+        "log_level": "info",
+        "request_id": "mine-1",
+        "method": "GET",
+        "route": "api/v1/features/<str:feature>/",
+        "status": 404,
+        "client": "API token rails",
+    }
+    assert (stranger["status"], stranger["client"]) == (401, "")
 
 
 # --- Limits ---------------------------------------------------------------------------------------

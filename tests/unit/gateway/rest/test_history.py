@@ -1,6 +1,7 @@
 """`revisions/` and `audit/`."""
 
 import pytest
+from django.db import connection
 
 from feature_config.catalogue import Feature
 from gateway.models import AuditRecord, Revision
@@ -53,14 +54,35 @@ def test_difference_is_told_to_another_and_to_what_is_stored(api: Api) -> None:
 
 
 def test_restore_is_previewed_then_done_as_a_new_revision(api: Api) -> None:
-    preview = api.post("revisions/1/restore/", {"preview": True}).json()
-    done = api.post("revisions/1/restore/", {"reason": "Chat was slow"}).json()
+    previewed = api.post("revisions/1/restore/", {"preview": True})
+    preview, seen = previewed.json(), previewed["ETag"]
+    restored = api.post("revisions/1/restore/", {"reason": "Chat was slow"}, if_match=seen)
+    done = restored.json()
 
     newest = Revision.objects.get(number=3)
+    assert (seen, restored["ETag"]) == ('"2"', '"3"')
     assert preview["changes"] == done["changes"]
     assert (preview["revision"], done["revision"]) == (None, 3)
     assert (newest.reason, newest.author) == ("Chat was slow", "API token rails")
     assert newest.digest == Revision.objects.get(number=1).digest
+
+
+def test_restore_of_what_nobody_looked_at_is_asked_for_if_match(api: Api) -> None:
+    answer = api.post("revisions/1/restore/", {})
+
+    assert (answer.status_code, answer.json()["code"]) == (428, "precondition_required")
+    assert Revision.objects.count() == 2
+
+
+def test_restore_after_a_colleagues_change_is_refused_and_says_whose(api: Api) -> None:
+    seen = api.post("revisions/1/restore/", {"preview": True})["ETag"]
+    api.put("feature-settings/duo_chat/", {"is_inactive": True}, if_match="*")
+
+    answer = api.post("revisions/1/restore/", {}, if_match=seen)
+
+    assert (answer.status_code, answer.json()["code"]) == (412, "change_conflict")
+    assert "API token rails made revision 3 (rest" in answer.json()["detail"]
+    assert Revision.objects.count() == 3
 
 
 def test_restore_that_lost_a_key_says_so(api: Api) -> None:
@@ -69,7 +91,7 @@ def test_restore_that_lost_a_key_says_so(api: Api) -> None:
     row.remove_api_key()
     row.save()
 
-    told = api.post(f"revisions/{number}/restore/", {}).json()
+    told = api.post(f"revisions/{number}/restore/", {}, if_match="*").json()
 
     assert "b is restored without its API key" in told["notes"][0]
 
@@ -86,7 +108,7 @@ def test_revision_that_breaks_a_rule_of_today_is_not_restored(api: Api) -> None:
         origin="web",
     ).save()
 
-    answer = api.post("revisions/3/restore/", {})
+    answer = api.post("revisions/3/restore/", {}, if_match="*")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "document_invalid")
     assert [*answer.json()["errors"]] == ["deployments[0].family"]
@@ -104,6 +126,21 @@ def test_audit_is_listed_and_filtered(api: Api) -> None:
     assert of_feature[0]["changes"]["answered_by"] == ["unassigned", "a"]
     assert [row["action"] for row in before["results"]] == ["deployment.added"]
     assert api.get("audit/2/").json() == of_feature[0]
+
+
+def test_audit_trail_is_verified_against_a_head_that_was_kept(api: Api) -> None:
+    kept = api.get("audit/verify/").json()
+    api.put("feature-settings/duo_chat/", {"is_inactive": True}, if_match="*")
+
+    intact = api.get(f"audit/verify/?head={kept['head']}").json()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE gateway_auditrecord SET author = 'eve' WHERE number = 2")
+    rewritten = api.get(f"audit/verify/?head={kept['head']}").json()
+
+    assert kept["problems"] == intact["problems"] == []
+    assert (kept["records"], intact["records"], intact["revisions"]) == (3, 4, 3)
+    assert "Record 2: was changed" in rewritten["problems"][0]
+    assert api.get("audit/verify/?head=3").json()["errors"].keys() == {"head"}
 
 
 @pytest.mark.parametrize("path", ["audit/77/", "audit/99999999999999999999999/"])

@@ -11,7 +11,7 @@ from gateway.asgi import Application
 from gateway.rest.scopes import Scope
 from tests.fakes.gitlab import INSTANCE_ID
 from tests.unit.gateway.asgi import Answer, Client
-from tests.unit.gateway.parts import ModelServer, runtime
+from tests.unit.gateway.parts import ModelServer, runtime, snapshot
 from tests.unit.gateway.signing import headers, mint, mint_own
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +86,14 @@ async def test_instance_is_who_the_access_is_for() -> None:
     assert answer.status == 201
     assert answer.json["headers"]["X-Gitlab-Instance-Id"] == INSTANCE_ID
     assert answer.json["base_url"] == "http://localhost"
+
+
+@pytest.mark.parametrize("path", [FEATURES, "/api/v1/nothing/", "/admin/login/", "/livez"])
+async def test_every_answer_names_the_configuration_that_is_served(path: str) -> None:
+    async with running() as client:
+        answer = await client.get(path, {"Host": "localhost", **headers(mint(scopes=SCOPES))})
+
+    assert answer.headers["x-gitlab-duo-configuration"] == snapshot().version
 
 
 async def test_worker_that_has_not_started_says_so() -> None:

@@ -1,13 +1,16 @@
 """Asking model servers through the REST API: at once accepted, found out later."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
+from gateway.configuration.history import stored_data
 from gateway.models import AuditRecord
 from gateway.probes.runs import carry_out
 from gateway.rest.scopes import Scope
+from selfhosted_models.models import ModelDeployment
 from selfhosted_models.probe_runs import ProbeRun
 from tests.factories import make_deployment
 from tests.fakes.model_server import MODEL, ModelServer
@@ -64,6 +67,64 @@ def test_a_run_is_cancelled(api: Api, path: str, model_server: ModelServer) -> N
 
     assert told["state"] == "cancelled"
     assert model_server.exchanges == []
+
+
+def test_what_is_behind_a_url_is_asked_before_anything_is_registered(
+    api: Api, path: str, model_server: ModelServer
+) -> None:
+    body = {"url": model_server.endpoint, "api_key": "sk-canary-0123456789abcdef"}
+    accepted = api.post("deployments/inspect/", body)
+    carry_out(ProbeRun.objects.get().pk)
+    told = api.get(accepted["Location"].removeprefix("/api/v1/"))
+
+    (found,) = told.json()["results"]
+    assert (accepted.status_code, told.json()["kind"]) == (202, "inspection")
+    assert MODEL in [each["model_identifier"] for each in found["suggestions"]]
+    assert b"sk-canary" not in accepted.content + told.content
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({}, "url"), ({"url": "ftp://x"}, "url"), ({"url": "10.0.0.1", "api_key": "a b"}, "api_key")],
+)
+def test_what_cannot_be_asked_is_told_by_field(api: Api, body: dict[str, Any], field: str) -> None:
+    answer = api.post("deployments/inspect/", body)
+
+    assert (answer.status_code, [*answer.json()["errors"]]) == (422, [field])
+    assert not ProbeRun.objects.exists()
+
+
+def test_deployment_is_measured_before_it_is_registered(
+    api: Api, path: str, model_server: ModelServer
+) -> None:
+    wanted = {
+        "name": "new",
+        "family": "general",
+        "serving_format": "openai_chat",
+        "endpoints": [model_server.endpoint],
+        "model_identifier": MODEL,
+    }
+    accepted = api.post("deployments/test/", wanted)
+    carry_out(ProbeRun.objects.get().pk)
+    told = api.get(accepted["Location"].removeprefix("/api/v1/")).json()
+
+    assert (accepted.status_code, told["kind"], told["state"]) == (202, "measurement", "finished")
+    assert told["deployment"] is told["fingerprint"] is None
+    assert not ModelDeployment.objects.filter(name="new").exists()
+
+
+def test_change_of_a_deployment_is_measured_before_it_is_made(api: Api, path: str) -> None:
+    before = stored_data()
+    accepted = api.post(f"{path}/test/", {"model_identifier": "another"})
+
+    assert (accepted.status_code, stored_data()) == (202, before)
+    assert ProbeRun.objects.get().draft["model_identifier"] == "another"
+
+
+def test_change_that_breaks_a_rule_is_not_measured(api: Api, path: str) -> None:
+    answer = api.post(f"{path}/test/", {"first_token_timeout_s": 60, "total_timeout_s": 30})
+
+    assert (answer.status_code, [*answer.json()["errors"]]) == (422, ["total_timeout_s"])
 
 
 def test_too_many_are_told_to_wait(api: Api, path: str) -> None:
