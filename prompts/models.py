@@ -31,6 +31,11 @@ class EvaluationRunQuerySet(BackgroundRunQuerySet["EvaluationRun"]):
         }
         return self.filter(**same)
 
+    def with_passes(self) -> "EvaluationRunQuerySet":
+        """Load what `passes_by_case` returns, in one query for all runs."""
+        passes = EvaluationResult.objects.only("run", "case_id", "is_passed")
+        return self.prefetch_related(models.Prefetch("results", passes))
+
 
 class EvaluationRun(BackgroundRun):
     """One suite, asked of one deployment."""
@@ -146,7 +151,7 @@ class EvaluationRun(BackgroundRun):
 
     def passes_by_case(self) -> dict[str, bool]:
         """Return whether each case passed, by its id."""
-        return dict(self.results.values_list("case_id", "is_passed"))
+        return {result.case_id: result.is_passed for result in self.results.all()}
 
     def previous(self) -> "EvaluationRun | None":
         """Return the last finished run before it that asked the same, in the same way."""

@@ -9,7 +9,7 @@ from django import forms
 from feature_config.catalogue import FEATURES, Feature
 from gateway.audit import Attribution
 from gateway.evaluation.errors import EvaluationRefused
-from gateway.evaluation.jobs import start_evaluation
+from gateway.evaluation.jobs import start_comparison, start_evaluation
 from gateway.evaluation.runs import EvaluationRequest
 from gateway.evaluation.suites import path_of_suite
 from prompts.errors import PromptError
@@ -36,17 +36,23 @@ class StartForm(forms.Form):
         ],
     )
     deployment = forms.ChoiceField(required=False)
-    beside = forms.ChoiceField(
-        required=False,
-        label="Compare with",
-        help_text="Asked the same cases; the difference is told with its range.",
-    )
-    suite = forms.ChoiceField(required=False)
     prompt_version = forms.CharField(
         required=False,
         max_length=64,
         help_text="A constraint such as 1.0.0 or ^1.0; empty: what a request would get.",
     )
+    beside = forms.ChoiceField(
+        required=False,
+        label="Compare with deployment",
+        help_text="Choose one, or a version beside it, to have the same cases asked twice.",
+    )
+    beside_version = forms.CharField(
+        required=False,
+        max_length=64,
+        label="Compare with prompt version",
+        help_text="Empty: the same. The difference is told with its range.",
+    )
+    suite = forms.ChoiceField(required=False)
     judge = forms.ChoiceField(
         required=False, help_text="Judges by a model what rules cannot; it must be able to chat."
     )
@@ -63,7 +69,7 @@ class StartForm(forms.Form):
         names = [(row.name, row.name) for row in deployments]
         own = [(suite.name, f"{suite.name} ({FEATURES[suite.feature].title})") for suite in suites]
         self._choose("deployment", [_ASSIGNED, *names])
-        self._choose("beside", [("", "Nothing"), *names])
+        self._choose("beside", [("", "The same deployment"), *names])
         self._choose("suite", [("", "The one that ships"), *own])
         self._choose("judge", [("", "Rules only"), *names])
 
@@ -75,8 +81,6 @@ class StartForm(forms.Form):
         values = super().clean() or self.cleaned_data
         if values.get("suite") and not values.get("feature"):
             self.add_error("feature", "Choose the feature that the suite is for.")
-        if values.get("beside") and values["beside"] == values.get("deployment"):
-            self.add_error("beside", "Choose another one: it would be compared with itself.")
         return values
 
     def start(self, by: Attribution) -> tuple[list[EvaluationRun], list[str]]:
@@ -87,19 +91,28 @@ class StartForm(forms.Form):
         """
         values, batch = self.cleaned_data, uuid4()
         features = [Feature(values["feature"])] if values["feature"] else list(Feature)
-        asked = [values["deployment"], *filter(None, [values["beside"]])]
         runs, refusals = [], []
         for feature in features:
-            for deployment in asked:
-                try:
-                    request = EvaluationRequest(
-                        feature,
-                        deployment=deployment,
-                        prompt_version=values["prompt_version"],
-                        suite_path=path_of_suite(feature, values["suite"]),
-                        judge=values["judge"],
-                    )
-                    runs.append(start_evaluation(request, by, batch=batch))
-                except (EvaluationRefused, PromptError) as error:
-                    refusals.append(f"{FEATURES[feature].title}: {error.safe_message}")
+            try:
+                first, second = self._sides(feature)
+                if second is None:
+                    runs.append(start_evaluation(first, by, batch=batch))
+                else:
+                    runs += start_comparison(first, second, by, batch=batch)
+            except (EvaluationRefused, PromptError) as error:
+                refusals.append(f"{FEATURES[feature].title}: {error.safe_message}")
         return runs, refusals
+
+    def _sides(self, feature: Feature) -> tuple[EvaluationRequest, EvaluationRequest | None]:
+        """Return what is asked, and what is asked beside it."""
+        values = self.cleaned_data
+        first = EvaluationRequest(
+            feature,
+            deployment=values["deployment"],
+            prompt_version=values["prompt_version"],
+            suite_path=path_of_suite(feature, values["suite"]),
+            judge=values["judge"],
+        )
+        if not (values["beside"] or values["beside_version"]):
+            return first, None
+        return first, first.beside(values["beside"], values["beside_version"])

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from gateway.audit import Attribution, record
 from gateway.background import run_in_background
-from gateway.evaluation.errors import EvaluationConflict
+from gateway.evaluation.errors import EvaluationConflict, EvaluationRefused
 from gateway.evaluation.runs import EvaluationRequest, current_snapshot, plan_run
 from gateway.tasks import carry_out_evaluation
 from prompts.models import EvaluationRun
@@ -33,17 +33,42 @@ def start_evaluation(
             supported on the model.
     """
     with transaction.atomic():
-        run = plan_run(
-            current_snapshot(),
-            request,
-            started_by=by.author,
-            batch=batch or uuid4(),
-            is_background=True,
-        )
-        _check_is_the_only_one(run)
-        _record(run, "started", by)
-        _carry_out_on_commit(run)
+        run = _planned(request, by, batch or uuid4())
+        _begin(run, "started", by)
     return run
+
+
+def start_comparison(
+    first: EvaluationRequest,
+    second: EvaluationRequest,
+    by: Attribution,
+    *,
+    batch: UUID | None = None,
+) -> tuple[EvaluationRun, EvaluationRun]:
+    """Start two runs of the same cases, or neither; they are compared once both are over.
+
+    Args:
+        first: One side.
+        second: The other: another deployment or another version of the prompt, all else the same.
+        by: Who wants it, for the audit trail.
+        batch: The same for runs that are asked for together.
+
+    Raises:
+        PromptError: As `start_evaluation`, for either side.
+        EvaluationConflict: As there.
+        EvaluationRefused: As there, or both sides come to the same.
+    """
+    batch = batch or uuid4()
+    with transaction.atomic():
+        one, other = _planned(first, by, batch), _planned(second, by, batch)
+        if (one.deployment_id, one.prompt_digest) == (other.deployment_id, other.prompt_digest):
+            raise EvaluationRefused(
+                f"Both sides are {one.deployment.name} with prompt {one.prompt_version}: choose "
+                "another deployment, or another version of the prompt."
+            )
+        for run in (one, other):
+            _begin(run, "started", by)
+    return one, other
 
 
 def cancel_evaluation(run: EvaluationRun, by: Attribution) -> None:
@@ -70,9 +95,19 @@ def resume_evaluation(run: EvaluationRun, by: Attribution) -> None:
             raise EvaluationConflict(
                 f"Run {run.pk} is {run.get_state_display().lower()}: start a new one, or wait."
             )
-        _check_is_the_only_one(run)
-        _record(run, "resumed", by)
-        _carry_out_on_commit(run)
+        _begin(run, "resumed", by)
+
+
+def _planned(request: EvaluationRequest, by: Attribution, batch: UUID) -> EvaluationRun:
+    return plan_run(
+        current_snapshot(), request, started_by=by.author, batch=batch, is_background=True
+    )
+
+
+def _begin(run: EvaluationRun, verb: str, by: Attribution) -> None:
+    _check_is_the_only_one(run)
+    _record(run, verb, by)
+    transaction.on_commit(partial(run_in_background, carry_out_evaluation, run.pk))
 
 
 def _check_is_the_only_one(run: EvaluationRun) -> None:
@@ -85,7 +120,3 @@ def _check_is_the_only_one(run: EvaluationRun) -> None:
 
 def _record(run: EvaluationRun, verb: str, by: Attribution) -> None:
     record(by, f"evaluation.{verb}", object_id=f"evaluation:{run.pk}", object_name=str(run))
-
-
-def _carry_out_on_commit(run: EvaluationRun) -> None:
-    transaction.on_commit(partial(run_in_background, carry_out_evaluation, run.pk))

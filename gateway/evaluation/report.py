@@ -31,7 +31,7 @@ def report_on(runs: Sequence[EvaluationRun]) -> dict[str, Any]:
     return {
         "generated_at": timezone.now().isoformat(timespec="seconds"),
         "runs": [whole_of(run) for run in runs],
-        "comparisons": _comparisons(runs),
+        "comparisons": comparisons_of(runs),
     }
 
 
@@ -111,8 +111,8 @@ def told_comparison(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _comparisons(runs: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
-    """Compare runs two by two, and over all features if there are several."""
+def comparisons_of(runs: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
+    """Compare the two runs of each feature that has two, and over all features if several have."""
     by_feature: dict[str, list[EvaluationRun]] = defaultdict(list)
     for run in runs:
         if run.verdict:
@@ -183,7 +183,7 @@ def charts_of(report: dict[str, Any]) -> dict[str, Any]:
 def _score_bar(run: dict[str, Any]) -> Bar:
     verdict = run["verdict"]
     return Bar(
-        label=f"{run['title']}, {run['deployment']}",
+        label=f"{run['title']}, {run['deployment']}, prompt {run['prompt']}",
         told=f"{verdict['score']:.0%} ({verdict['low']:.0%} to {verdict['high']:.0%})",
         start=0,
         width=verdict["score"] * CHART_WIDTH,

@@ -7,7 +7,7 @@ second, which is also when it learns that it was cancelled.
 import secrets
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -63,6 +63,14 @@ class EvaluationRequest:
     suite_path: str = ""
     judge: str = ""
     runs_code: bool = False
+
+    def beside(self, deployment: str, prompt_version: str) -> "EvaluationRequest":
+        """Return the same of another deployment or version; "" is the same one."""
+        return replace(
+            self,
+            deployment=deployment or self.deployment,
+            prompt_version=prompt_version or self.prompt_version,
+        )
 
 
 def plan_run(

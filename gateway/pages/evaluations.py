@@ -1,10 +1,12 @@
 """Evaluations in the admin: started, watched, cancelled, read and compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
@@ -12,7 +14,14 @@ from gateway.audit import Attribution, Origin, attribution_of_request
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.evaluation.forms import StartForm
 from gateway.evaluation.jobs import cancel_evaluation, resume_evaluation
-from gateway.evaluation.report import charts_of, compared_row, page_of, report_on
+from gateway.evaluation.report import (
+    charts_of,
+    compared_row,
+    comparisons_of,
+    facts_of,
+    page_of,
+    report_on,
+)
 from gateway.evaluation.suites import own_suites
 from gateway.evaluation.verdicts import compare_runs
 from gateway.pages.charts import Chart, Series, Slot, as_percent, lines
@@ -53,11 +62,35 @@ def start(request: HttpRequest) -> HttpResponse:
     messages.success(
         request, f"{len(runs)} evaluation{'s' * (len(runs) > 1)} will be carried out.{left_out}"
     )
-    return (
-        _to_run(runs[0].pk)
-        if len(runs) == 1
-        else HttpResponseRedirect(reverse("admin:evaluations"))
-    )
+    return _to_run(runs[0].pk) if len(runs) == 1 else _to_batch(runs[0].batch)
+
+
+def together(request: HttpRequest, batch: UUID) -> HttpResponse:
+    """Show runs that were asked for together: how far they are, and what tells them apart."""
+    runs = _of_batch(batch)
+    report = {"runs": [facts_of(run) for run in runs], "comparisons": comparisons_of(runs)}
+    features = {run.feature for run in runs}
+    context = {
+        "batch": batch,
+        "runs": _with_tones(runs),
+        "is_over": all(run.is_over for run in runs),
+        "pair": runs if len(runs) == 2 and len(features) == 1 else (),
+        "may_run": may_run(request),
+        **charts_of(report),
+    }
+    title = runs[0].get_feature_display() if len(features) == 1 else f"{len(runs)} evaluations"
+    return page(request, "gateway/evaluations_together.html", title, context)
+
+
+def cancel_together(request: HttpRequest, batch: UUID) -> HttpResponse:
+    """Cancel what is not over of runs that were asked for together."""
+    cancelled = 0
+    for run in _of_batch(batch):
+        with suppress(EvaluationRefused):  # it came to its end meanwhile
+            cancel_evaluation(run, attribution_of_request(request, Origin.WEB))
+            cancelled += 1
+    messages.success(request, f"Cancelled: {cancelled} of them. What was answered is kept.")
+    return _to_batch(batch)
 
 
 def evaluation(request: HttpRequest, number: int) -> HttpResponse:
@@ -72,7 +105,7 @@ def evaluation(request: HttpRequest, number: int) -> HttpResponse:
         .exclude(pk=run.pk)
         .select_related("deployment")[:SHOWN_RUNS]
     )
-    other = _chosen(request, others)
+    other = _chosen(request, run, others)
     if other is not None:
         try:
             difference = compare_runs(other, run)
@@ -92,6 +125,7 @@ def evaluation(request: HttpRequest, number: int) -> HttpResponse:
         "told": told,
         "cases": cases,
         "history": _history(run),
+        "is_one_of_many": EvaluationRun.objects.filter(batch=run.batch).exclude(pk=run.pk).exists(),
         "may_run": may_run(request),
         **charts_of(report),
     }
@@ -135,6 +169,22 @@ def _to_run(number: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:evaluation", args=[number]))
 
 
+def _to_batch(batch: UUID) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:evaluations_together", args=[batch]))
+
+
+def _of_batch(batch: UUID) -> list[EvaluationRun]:
+    """Return runs that were asked for together, the first one first."""
+    runs = list(_RUNS.filter(batch=batch).with_passes().order_by("pk"))
+    if not runs:
+        raise Http404
+    return runs
+
+
+def _with_tones(runs: Iterable[EvaluationRun]) -> list[tuple[EvaluationRun, str]]:
+    return [(run, _TONES.get(RunState(run.state), "warn")) for run in runs]
+
+
 def _form(*args: Any, **kwargs: Any) -> StartForm:
     deployments = list(ModelDeployment.objects.active().order_by("name"))
     return StartForm(*args, deployments=deployments, suites=own_suites().suites, **kwargs)
@@ -144,7 +194,7 @@ def _list(request: HttpRequest, form: StartForm) -> HttpResponse:
     runs = _RUNS[:SHOWN_RUNS]
     context = {
         "form": form,
-        "runs": [(run, _TONES.get(RunState(run.state), "warn")) for run in runs],
+        "runs": _with_tones(runs),
         "has_deployments": ModelDeployment.objects.active().exists(),
         "problems": own_suites().problems,
         "may_run": may_run(request),
@@ -152,8 +202,11 @@ def _list(request: HttpRequest, form: StartForm) -> HttpResponse:
     return page(request, "gateway/evaluations.html", "Evaluations", context)
 
 
-def _chosen(request: HttpRequest, others: Any) -> EvaluationRun | None:
-    wanted = request.GET.get("with", "")
+def _chosen(request: HttpRequest, run: EvaluationRun, others: Any) -> EvaluationRun | None:
+    """Return the run to compare with: the one asked for, else the other side of a comparison."""
+    wanted = request.GET.get("with")
+    if wanted is None:
+        return next((other for other in others if other.batch == run.batch), None)
     return next((other for other in others if str(other.pk) == wanted), None)
 
 

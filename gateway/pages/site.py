@@ -153,13 +153,21 @@ def _own_pages() -> list[URLPattern]:
 def _evaluation_pages() -> list[URLPattern]:
     look, run = "prompts.view_evaluationrun", "prompts.add_evaluationrun"
     every, one = "evaluations/", "evaluations/<int:number>/"
-    start, cancel, resume = (
+    together = "evaluations/together/<uuid:batch>/"
+    start, cancel, resume, cancel_together = (
         guarded(view, run, methods=SEND)
-        for view in (evaluation_pages.start, evaluation_pages.cancel, evaluation_pages.resume)
+        for view in (
+            evaluation_pages.start,
+            evaluation_pages.cancel,
+            evaluation_pages.resume,
+            evaluation_pages.cancel_together,
+        )
     )
     return [
         path(every, guarded(evaluation_pages.evaluations, look), name="evaluations"),
         path(f"{every}start/", start, name="evaluation_start"),
+        path(together, guarded(evaluation_pages.together, look), name="evaluations_together"),
+        path(f"{together}cancel/", cancel_together, name="evaluations_together_cancel"),
         path(one, guarded(evaluation_pages.evaluation, look), name="evaluation"),
         path(f"{one}report/", guarded(evaluation_pages.report, look), name="evaluation_report"),
         path(f"{one}cancel/", cancel, name="evaluation_cancel"),

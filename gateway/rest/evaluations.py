@@ -9,7 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from feature_config.catalogue import Feature
-from gateway.evaluation.jobs import cancel_evaluation, resume_evaluation, start_evaluation
+from gateway.evaluation.jobs import (
+    cancel_evaluation,
+    resume_evaluation,
+    start_comparison,
+    start_evaluation,
+)
 from gateway.evaluation.report import facts_of, told_comparison, whole_of
 from gateway.evaluation.runs import EvaluationRequest
 from gateway.evaluation.suites import path_of_suite
@@ -49,6 +54,39 @@ class StartSerializer(serializers.Serializer[Any]):
         allow_blank=True,
         max_length=100,
         help_text="Name of a deployment that judges answers.",
+    )
+
+    def evaluation_request(self) -> EvaluationRequest:
+        """Return what valid data ask for.
+
+        Raises:
+            EvaluationRefused: There is no such suite.
+        """
+        wanted = self.validated_data
+        feature = Feature(wanted["feature"])
+        return EvaluationRequest(
+            feature,
+            deployment=wanted["deployment"],
+            prompt_version=wanted["prompt_version"],
+            suite_path=path_of_suite(feature, wanted["suite"]),
+            judge=wanted["judge"],
+        )
+
+
+class StartComparisonSerializer(StartSerializer):
+    """What is to be evaluated twice: of two deployments, or with two versions of the prompt."""
+
+    second_deployment = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=100,
+        help_text="Asked the same cases; left out: the same deployment.",
+    )
+    second_prompt_version = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=64,
+        help_text="Constraint for the second time; left out: the same version.",
     )
 
 
@@ -93,6 +131,13 @@ class EvaluationSerializer(serializers.Serializer[Any]):
     def to_representation(self, instance: EvaluationRun | dict[str, Any]) -> dict[str, Any]:
         told = facts_of(instance) if isinstance(instance, EvaluationRun) else instance
         return super().to_representation(told)
+
+
+class StartedComparisonSerializer(serializers.Serializer[Any]):
+    """Two runs of the same cases; their comparison is at `Location` once both are finished."""
+
+    first = EvaluationSerializer()
+    second = EvaluationSerializer()
 
 
 class ComparisonSerializer(serializers.Serializer[Any]):
@@ -160,6 +205,7 @@ class Evaluations(ListModelMixin, RestView):
         "retrieve": Scope.READ_CONFIGURATION,
         "comparison": Scope.READ_CONFIGURATION,
         "create": Scope.RUN_EVALUATIONS,
+        "start_comparison": Scope.RUN_EVALUATIONS,
         "cancel": Scope.RUN_EVALUATIONS,
         "resume": Scope.RUN_EVALUATIONS,
     }
@@ -197,16 +243,30 @@ class Evaluations(ListModelMixin, RestView):
     def create(self, request: Request) -> Response:
         wanted = StartSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        values = dict(wanted.validated_data)
-        feature = Feature(values.pop("feature"))
-        run = start_evaluation(
-            EvaluationRequest(
-                feature, suite_path=path_of_suite(feature, values.pop("suite")), **values
-            ),
-            self.attribution(),
-        )
+        run = start_evaluation(wanted.evaluation_request(), self.attribution())
         location = {"Location": f"{request.path}{run.pk}/"}
         return Response(self.get_serializer(run).data, status=201, headers=location)
+
+    @extend_schema(
+        summary="Start two evaluations of the same cases, to compare them",
+        request=StartComparisonSerializer,
+        responses={201: StartedComparisonSerializer},
+        parameters=[IDEMPOTENCY_KEY, REASON],
+    )
+    @idempotent
+    def start_comparison(self, request: Request) -> Response:
+        wanted = StartComparisonSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        asked, values = wanted.evaluation_request(), wanted.validated_data
+        first, second = start_comparison(
+            asked,
+            asked.beside(values["second_deployment"], values["second_prompt_version"]),
+            self.attribution(),
+        )
+        told = StartedComparisonSerializer({"first": first, "second": second}).data
+        path = request.path.removesuffix("comparison/")
+        location = {"Location": f"{path}{second.pk}/comparison/?to={first.pk}"}
+        return Response(told, status=201, headers=location)
 
     @extend_schema(
         summary="Cancel an evaluation; what has its answer keeps it",

@@ -45,6 +45,7 @@ urlpatterns = [
     path("explain/<str:feature>/", Explain.as_view(_SHOW)),
     path("routing/<str:feature>/", Routing.as_view(_SHOW)),
     path("evaluations/", Evaluations.as_view(_LIST | {"post": "create"})),
+    path("evaluations/comparison/", Evaluations.as_view({"post": "start_comparison"})),
     path("evaluations/<int:number>/", Evaluations.as_view(_SHOW)),
     path("evaluations/<int:number>/comparison/", Evaluations.as_view({"get": "comparison"})),
     path("evaluations/<int:number>/cancel/", Evaluations.as_view({"post": "cancel"})),

@@ -10,6 +10,8 @@ from tests.gateway_process import Gateway, gateway
 
 PASSWORD = "seven brown bicycles"
 ADMIN = "admin"
+#: Of two evaluations that were asked for together.
+BATCH = "6f1c3b52-9f0e-4d5a-8f6e-2f9a1d0c7b34"
 
 #: Name -> path of each page below /admin/; `{deployment}` is one that features use.
 PAGES = {
@@ -34,6 +36,7 @@ PAGES = {
     "requests": "usage/requests/",
     "evaluations": "evaluations/",
     "evaluation": "evaluations/3/?with=1",
+    "evaluations-together": f"evaluations/together/{BATCH}/",
     "prompts": "prompts/",
     "prompt": "prompts/code_explanation/mistral-7b/?to_family=codegemma-2b",
     "documentation": "documentation/",
@@ -124,13 +127,13 @@ ProbeRun.objects.create(
         f"http://10.0.4.15:8000 speaks OpenAI-compatible chat. Register it as {{url}}.")],
 )
 """
-_EVALUATIONS = """
+_EVALUATIONS = f"""
 from tests.factories import make_run
 from selfhosted_models.models import ModelDeployment
 gpu1 = ModelDeployment.objects.get(name="codegemma-gpu1")
 gpu2 = ModelDeployment.objects.get(name="mixtral-gpu2")
-make_run(gpu1, "++++++++-+-+")
-make_run(gpu2, "+++-+-++-+-+")
+make_run(gpu1, "++++++++-+-+", batch={BATCH!r})
+make_run(gpu2, "+++-+-++-+-+", batch={BATCH!r})
 make_run(gpu1, "++-+-+++-+--")
 make_run(gpu2, "+++", feature="code_explanation", state="cancelled")
 """

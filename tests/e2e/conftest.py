@@ -19,6 +19,16 @@ from tests.fakes.gitlab import GitLab
 from tests.fakes.model_server import ModelServer, Script
 from tests.gateway_process import Gateway, gateway
 
+#: Of a site's own: three cases that an answer with `git` in it passes.
+SUITE = """
+version: 1.0.0
+feature: git_suggestions
+bar: 1
+cases:
+  - {id: undo, inputs: {prompt: undo my last commit}, checks: {mentions: [git]}}
+  - {id: list, inputs: {prompt: list branches}, checks: {mentions: [git]}}
+  - {id: stash, inputs: {prompt: stash my work}, checks: {mentions: [git]}}
+"""
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Without a sandbox, because root has none; the others keep Chromium from calling home, which on a
 # closed network fails many times a second.

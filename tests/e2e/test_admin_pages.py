@@ -14,7 +14,7 @@ from django_otp.oath import totp
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.e2e.admin_site import ADMIN, DOCUMENTATION, addresses, furnish, log_in, site_with_users
-from tests.e2e.conftest import CHROMIUM_FLAGS
+from tests.e2e.conftest import CHROMIUM_FLAGS, SUITE
 from tests.fakes.model_server import ModelServer, Script
 from tests.fakes.package_registry import PackageRegistryServer
 from tests.gateway_process import Gateway
@@ -215,6 +215,80 @@ async def test_a_test_of_a_server_that_hangs_is_watched_and_cancelled(
     exchange = model_server.wait_for_request()
     assert await asyncio.to_thread(exchange.closed_by_peer.wait, 5)
     await expect(page.locator("#id_name")).to_have_value("hangs")
+
+
+async def test_two_models_are_evaluated_watched_cancelled_and_compared(
+    site: Gateway, browser: Browser, model_server: ModelServer
+) -> None:
+    good, bad = Script(chunks=("git", " log")), Script(chunks=("no idea",))
+    stuck = Script(chunks=("git", " log"), stall=1)
+    first = _evaluated("eval-good", model_server.path("good", good, stuck))
+    second = _evaluated("eval-bad", model_server.path("bad", bad))
+    site.apply([first, second])
+    suites = Path(site.env["DATA_DIR"]) / "suites"
+    suites.mkdir(exist_ok=True)
+    (suites / "ours.yml").write_text(SUITE)
+    page, complaints = await inside(browser, site)
+
+    # One click asks both the same cases; how far they are shows without loading the page again.
+    await page.goto(f"{site.url}/admin/evaluations/")
+    await page.locator("#id_feature").select_option("git_suggestions")
+    await page.locator("#id_deployment").select_option("eval-good")
+    await page.locator("#id_beside").select_option("eval-bad")
+    await page.locator("#id_suite").select_option("ours")
+    await page.get_by_role("button", name="Start").click()
+    await expect(page.locator("h1")).to_have_text("Git Suggestions")
+    together = page.url
+    await page.evaluate("window.stayed = true")
+    rows = page.locator("#progress tbody tr")
+    await expect(rows.first).to_contain_text("1 of 3 (1 asked)", timeout=20_000)
+    assert await page.evaluate("window.stayed")
+    assert await violations(page) == []
+
+    # What is left is cancelled; the model server is not left generating.
+    await page.get_by_role("button", name="Cancel all that is left").click()
+    await expect(rows.nth(1)).to_contain_text("Cancelled")
+    exchange = model_server.wait_for_request(1, base="good")
+    assert await asyncio.to_thread(exchange.closed_by_peer.wait, 5)
+
+    # Each goes on where it stopped, and its page becomes that of its verdict by itself.
+    model_server.path("good", good)
+    for number, verdict in ((0, "passed"), (1, "missed the bar")):
+        await page.goto(together)
+        await rows.nth(number).get_by_role("link").click()
+        await page.get_by_role("button", name="Go on").click()
+        badges = page.locator("#progress .counts")
+        await expect(badges).to_contain_text(verdict, timeout=20_000)
+    asked = [one.json["messages"][-1]["content"] for one in model_server.exchanges_at("good")]
+    assert sum("undo my last commit" in text for text in asked) == 1
+    await expect(page.locator("main")).to_contain_text("-100% (-100% to -100%)")
+
+    await page.goto(together)
+    await expect(page.locator("main")).to_contain_text("-100% (-100% to -100%)")
+    assert await violations(page) == []
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Download the report").click()
+    report = (await (await download.value).path()).read_text()
+    assert "eval-good" in report
+    assert "paired bootstrap" in report
+
+    # The cell of the matrix says so, and leads back.
+    await page.get_by_role("link", name="Support matrix").click()
+    await page.get_by_role("link", name=re.compile("^Git Suggestions with General")).click()
+    await page.get_by_role("link", name=re.compile("^passed on")).click()
+    await expect(page.locator("h1")).to_have_text("Git Suggestions on eval-good")
+    assert complaints == []
+
+
+def _evaluated(name: str, endpoint: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": "general",
+        "serving_format": "openai_chat",
+        "endpoints": [endpoint],
+        "model_identifier": "fake-model",
+        "max_in_flight": 1,
+    }
 
 
 async def test_two_admins_at_one_row_lose_nothing(site: Gateway, browser: Browser) -> None:

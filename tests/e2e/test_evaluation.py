@@ -14,21 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import SUITE
 from tests.fakes.model_server import ModelServer, Script
 from tests.gateway_process import Gateway, gateway
 from tests.services import REPOSITORY, running
 
 pytestmark = pytest.mark.slow
 
-SUITE = """
-version: 1.0.0
-feature: git_suggestions
-bar: 1
-cases:
-  - {id: undo, inputs: {prompt: undo my last commit}, checks: {mentions: [git]}}
-  - {id: list, inputs: {prompt: list branches}, checks: {mentions: [git]}}
-  - {id: stash, inputs: {prompt: stash my work}, checks: {mentions: [git]}}
-"""
 GOOD = Script(chunks=("git", " log"))
 #: Answers a part, and then nothing until it is cut off.
 STUCK = Script(chunks=("git", " log"), stall=1)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
@@ -67,16 +68,79 @@ def test_every_feature_that_can_be_asked_is_asked(
     assert "16 evaluations will be carried out." in text(answer)
 
 
-def test_two_deployments_are_asked_the_same_in_one_batch(
+def test_two_deployments_are_asked_the_same_with_one_click(
     editor: Client, deployment: ModelDeployment
 ) -> None:
     make_deployment(name="second")
 
-    start(editor, feature=GIT, deployment="first", beside="second")
+    answer = start(editor, feature=GIT, deployment="first", beside="second")
 
     runs = EvaluationRun.objects.all()
     assert {run.deployment.name for run in runs} == {"first", "second"}
     assert len({(run.batch, run.suite_digest) for run in runs}) == 1
+    assert answer.redirect_chain == [(f"{LIST}together/{runs[0].batch}/", 302)]
+    assert "data-follows" in text(answer)
+    assert "The difference shows here once both runs" in text(answer)
+
+
+def test_a_comparison_starts_whole_or_not_at_all(
+    editor: Client, deployment: ModelDeployment
+) -> None:
+    make_deployment(name="second")
+
+    answer = start(editor, feature=GIT, deployment="first", beside="second", beside_version="^9")
+
+    assert "^9" in text(answer)
+    assert not EvaluationRun.objects.exists()
+
+
+def test_runs_asked_for_together_show_their_difference_when_they_are_over(
+    editor: Client, deployment: ModelDeployment
+) -> None:
+    first = make_run(deployment, "++++++++")
+    second = make_run(make_deployment(name="second"), "------++", batch=first.batch)
+
+    page = text(editor.get(f"{LIST}together/{first.batch}/"))
+
+    assert "data-follows" not in page
+    assert "(paired bootstrap)" in page
+    assert "-75% (-100% to " in page
+    assert f"{LIST}{second.pk}/?with={first.pk}#compare" in page
+    # Either of them has the other beside it, unasked.
+    assert "-75% (" in text(editor.get(f"{LIST}{second.pk}/"))
+    assert "+75% (" in text(editor.get(f"{LIST}{first.pk}/"))
+
+
+def test_page_of_many_runs_takes_as_many_queries_as_of_two(
+    editor: Client, deployment: ModelDeployment
+) -> None:
+    other, batch = make_deployment(name="second"), uuid4()
+
+    def add(*features: Feature) -> int:
+        for feature in features:
+            for asked in (deployment, other):
+                make_run(asked, feature=feature, batch=batch)
+        return queries_of(editor, f"{LIST}together/{batch}/")
+
+    add(GIT)
+    before = add()
+
+    assert add(Feature.DUO_CHAT, Feature.CODE_EXPLANATION, Feature.TEST_GENERATION) == before
+
+
+def test_all_runs_asked_for_together_are_cancelled_at_once(
+    editor: Client, deployment: ModelDeployment
+) -> None:
+    make_deployment(name="second")
+    start(editor, feature=GIT, deployment="first", beside="second")
+    batch = EvaluationRun.objects.all()[0].batch
+
+    answer = editor.post(f"{LIST}together/{batch}/cancel/", follow=True)
+
+    assert {run.state for run in EvaluationRun.objects.all()} == {RunState.CANCELLED}
+    assert "Cancelled: 2 of them." in text(answer)
+    assert "There is nothing to compare" in text(answer)
+    assert editor.get(f"{LIST}together/{uuid4()}/").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -89,7 +153,8 @@ def test_two_deployments_are_asked_the_same_in_one_batch(
         ({"feature": GIT, "prompt_version": "new"}, "new"),
         ({"suite": "ours"}, "Choose the feature that the suite is for"),
         ({"feature": Feature.DUO_CHAT, "deployment": "first", "suite": "ours"}, "no suite for"),
-        ({"feature": GIT, "deployment": "first", "beside": "first"}, "compared with itself"),
+        ({"feature": GIT, "deployment": "first", "beside": "first"}, "Both sides are first with"),
+        ({"feature": GIT, "beside_version": "^1.0"}, "another version of the prompt"),
     ],
 )
 def test_what_cannot_be_started_is_told_and_the_form_kept(

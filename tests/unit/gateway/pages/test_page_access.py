@@ -14,7 +14,7 @@ from gateway.configuration.history import stored_data
 from gateway.roles import EDITOR, SECURITY_OFFICER, VIEWER
 from selfhosted_models.models import ModelDeployment
 from selfhosted_models.probe_runs import ProbeKind, ProbeRun
-from tests.factories import make_admin, make_deployment, make_user
+from tests.factories import make_admin, make_deployment, make_run, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
 
@@ -76,6 +76,8 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "evaluations": (INSIDE, NOBODY),
     "evaluation": (INSIDE, NOBODY),
     "evaluation_report": (INSIDE, NOBODY),
+    "evaluations_together": (INSIDE, NOBODY),
+    "evaluations_together_cancel": (NOBODY, EDITORS),
     "evaluation_start": (NOBODY, EDITORS),
     "evaluation_cancel": (NOBODY, EDITORS),
     "evaluation_resume": (NOBODY, EDITORS),
@@ -131,6 +133,7 @@ def address(name: str) -> str:
         "family": "general",
         "prompt": Feature.DUO_CHAT.value,
         "number": 1,
+        "batch": make_run(deployment).batch,
         "run_id": ProbeRun.objects.get_or_create(kind=ProbeKind.CHECK, deployment=deployment)[0].pk,
     }
     wanted = pattern.pattern.regex.groupindex

@@ -145,6 +145,44 @@ def test_two_runs_are_compared(api: Api, asked: ModelServer) -> None:
     assert api.get(f"evaluations/{after}/").json()["previous"] == told
 
 
+@pytest.mark.enable_socket
+def test_two_deployments_are_asked_the_same_and_compared(api: Api, asked: ModelServer) -> None:
+    worse = asked.path("worse", BAD, GOOD, BAD)
+    make_deployment(name="second", endpoints=[worse], max_in_flight=1, family="general")
+    asked.answer_with(GOOD)
+
+    answer = api.post("evaluations/comparison/", START | {"second_deployment": "second"})
+    first, second = (answer.json()[side] for side in ("first", "second"))
+    for run in (first, second):
+        carry_out(run["run"])
+    compared = api.get(answer["Location"].removeprefix("/api/v1/")).json()
+
+    assert answer.status_code == 201
+    assert (first["deployment"], second["deployment"]) == ("first", "second")
+    assert first["batch"] == second["batch"]
+    assert compared["run"] == first["run"]
+    assert compared["difference"] == pytest.approx(-2 / 3)
+    assert compared["low"] <= compared["difference"] <= compared["high"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "Both sides are first with prompt"),
+        ({"second_deployment": "nobody"}, "nobody"),
+        ({"second_prompt_version": "^9"}, "^9"),
+    ],
+)
+def test_comparison_of_what_is_not_there_starts_nothing(
+    api: Api, deployment: ModelDeployment, more: dict[str, str], told: str
+) -> None:
+    answer = api.post("evaluations/comparison/", START | more)
+
+    assert answer.status_code == 422
+    assert told in answer.json()["detail"]
+    assert not EvaluationRun.objects.exists()
+
+
 @pytest.mark.parametrize(("to", "words"), [("", "to"), ("x", "to"), ("99", "no run")])
 def test_comparison_with_nothing_is_told(
     api: Api, deployment: ModelDeployment, to: str, words: str

@@ -34,6 +34,7 @@ TWINS = {
     "audit_export": ("get", "audit/"),
     "evaluation_start": ("post", "evaluations/"),
     "evaluation_cancel": ("post", "evaluations/<int:number>/cancel/"),
+    "evaluations_together_cancel": ("post", "evaluations/<int:number>/cancel/"),
     "evaluation_resume": ("post", "evaluations/<int:number>/resume/"),
     "documentation_check": ("post", "docs-indexes/check/"),
     "documentation_rollback": ("post", "docs-indexes/<str:version>/rollback/"),
