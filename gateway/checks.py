@@ -1,26 +1,28 @@
 """System checks: what is wrong with the settings, by a stable id, before anything is served."""
 
-import ipaddress
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import django.conf
-from cryptography.fernet import Fernet
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError
 
 from docsearch import signing
-from docsearch.errors import KeyInvalid, VersionInvalid
-from docsearch.versions import GitLabVersion
-from gateway.authentication.trusted_keys import issuer_sources, load_own_keys
+from docsearch.errors import KeyInvalid
+from gateway.authentication.trusted_keys import issuer_sources, load_own_key
+from gateway.configuration.node import configuration_endpoint_from_settings
 from gateway.configuration.serving_exports import load_signing_key, trusted_keys_from_settings
-from gateway.documentation.engine import ClientMissing, docs_engine_from_settings
+from gateway.documentation.engine import docs_engine_from_settings
+from gateway.documentation.registry import docs_registry_endpoint_from_settings
+from gateway.documentation.wanted_version import wanted_version
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
-from gateway.model_metadata import ModelMetadataPolicy
-from selfhosted_models.endpoints import parse_endpoint
-from selfhosted_models.errors import EndpointRefused
+from gateway.model_metadata import model_metadata_policy
+from gateway.redis_address import redis_url_from_settings
+from selfhosted_models.endpoints import UrlPolicy
+from selfhosted_models.errors import SettingInvalid
 from selfhosted_models.models import ModelDeployment
 from selfhosted_models.secrets import SecretBox
 from selfhosted_models.transport import trusted_roots
@@ -30,7 +32,6 @@ MIN_SECRET_KEY_CHARS = 50
 #: Longest and default of times that may be 0.
 LIMITS_S = {"QUEUE_MAX_WAIT_S": (30, 2), "DRAIN_S": (28, 25), "PROBE_SILENT_S": (3600, 30)}
 POLL_BOUNDS_S = (0.1, 3600.0)
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @register
@@ -39,52 +40,27 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     return [message for check in _CHECKS for message in check()]
 
 
-def _problem(attempt: Callable[[], object]) -> str | None:
-    """Return what `attempt` has to complain about."""
+def _invalid(read: Callable[[], object], check_id: str) -> Iterator[CheckMessage]:
+    """Yield what a setting's own reader has to complain about."""
     try:
-        attempt()
-    except (ValueError, EndpointRefused, KeyInvalid, VersionInvalid, ClientMissing) as error:
-        return str(error)
-    return None
+        read()
+    except SettingInvalid as error:
+        yield Error(error.problem, hint=error.remedy, id=check_id)
 
 
 def _check_ca_bundle() -> Iterator[CheckMessage]:
-    try:
-        trusted_roots()
-    except OSError as error:
-        yield Error(
-            f"CA_BUNDLE cannot be used ({type(error).__name__}).",
-            hint="It is the path of a readable PEM file with at least one certificate.",
-            id="gateway.E018",
-        )
+    yield from _invalid(trusted_roots, "gateway.E018")
 
 
 def _check_encryption_keys() -> Iterator[CheckMessage]:
-    for number, key in enumerate(settings.ENCRYPTION_KEYS, start=1):
-        if _problem(lambda key=key: Fernet(key)):  # type: ignore[misc]
-            yield Error(
-                f"ENCRYPTION_KEYS: key {number} is not a Fernet key.",
-                hint="A Fernet key is 32 bytes in URL-safe base64, 44 characters. Make one with: "
-                'python -c "from cryptography.fernet import Fernet; '
-                'print(Fernet.generate_key().decode())"',
-                id="gateway.E001",
-            )
+    yield from _invalid(lambda: SecretBox(settings.ENCRYPTION_KEYS), "gateway.E001")
 
 
 def _check_issuers() -> Iterator[CheckMessage]:
-    if problem := _problem(lambda: issuer_sources(settings.AIGW_GITLAB_URL, [])):
-        yield Error(
-            f"AIGW_GITLAB_URL: {problem}",
-            hint="Set it to the URL people open GitLab with, as in https://gitlab.example.com.",
-            id="gateway.E002",
-        )
-    if problem := _problem(lambda: issuer_sources("", settings.GATEWAY_TRUSTED_ISSUERS)):
-        yield Error(
-            f"GATEWAY_TRUSTED_ISSUERS: {problem}",
-            hint="Write issuer=jwks_url pairs, separated by spaces.",
-            id="gateway.E003",
-        )
-    if not settings.AIGW_GITLAB_URL and not settings.GATEWAY_TRUSTED_ISSUERS:
+    gitlab_url, further = settings.AIGW_GITLAB_URL, settings.GATEWAY_TRUSTED_ISSUERS
+    yield from _invalid(lambda: issuer_sources(gitlab_url, []), "gateway.E002")
+    yield from _invalid(lambda: issuer_sources("", further), "gateway.E003")
+    if not gitlab_url and not further:
         yield Warning(
             "No GitLab instance is trusted: only tokens this gateway issues itself are accepted.",
             hint="Set AIGW_GITLAB_URL to the URL of your GitLab instance.",
@@ -93,32 +69,17 @@ def _check_issuers() -> Iterator[CheckMessage]:
 
 
 def _check_model_metadata() -> Iterator[CheckMessage]:
-    if settings.GATEWAY_MODEL_METADATA not in list(ModelMetadataPolicy):
-        yield Error(
-            f"GATEWAY_MODEL_METADATA is {settings.GATEWAY_MODEL_METADATA!r}.",
-            hint=f"It is one of: {', '.join(ModelMetadataPolicy)}.",
-            id="gateway.E004",
-        )
+    text = settings.GATEWAY_MODEL_METADATA
+    yield from _invalid(lambda: model_metadata_policy(text), "gateway.E004")
 
 
 def _check_feature_flags() -> Iterator[CheckMessage]:
-    if _problem(lambda: read_disallowed_flags(settings.AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS)):
-        yield Error(
-            "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS is not a JSON object of lists of texts.",
-            hint='Write realms with their flags: {"self-managed": ["ai_commit_reader_for_chat"]}.',
-            id="gateway.E015",
-        )
+    text = settings.AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS
+    yield from _invalid(lambda: read_disallowed_flags(text), "gateway.E015")
 
 
 def _check_url_policy() -> Iterator[CheckMessage]:
-    for cidr in settings.UPSTREAM_ALLOWED_CIDRS:
-        if problem := _problem(lambda cidr=cidr: ipaddress.ip_network(cidr)):  # type: ignore[misc]
-            yield Error(
-                f"UPSTREAM_ALLOWED_CIDRS: {problem}",
-                hint="Write networks as in 10.0.0.0/8,fd00::/8.",
-                id="gateway.E005",
-            )
-
+    yield from _invalid(lambda: UrlPolicy(settings.UPSTREAM_ALLOWED_CIDRS), "gateway.E005")
     for host in settings.UPSTREAM_ALLOWED_HOSTS:
         if "/" in host or host.count(":") == 1:
             yield Error(
@@ -145,12 +106,7 @@ def _check_refresh() -> Iterator[CheckMessage]:
             hint=f"It is {shortest_s:g} to {longest_s:g} seconds; 2 is the default.",
             id="gateway.E010",
         )
-    if settings.REDIS_URL and not settings.REDIS_URL.startswith(REDIS_SCHEMES):
-        yield Error(
-            "REDIS_URL has a scheme that is not known.",
-            hint=f"It begins with one of {', '.join(REDIS_SCHEMES)}; a Valkey is redis:// too.",
-            id="gateway.E011",
-        )
+    yield from _invalid(redis_url_from_settings, "gateway.E011")
 
 
 def _check_limits() -> Iterator[CheckMessage]:
@@ -217,45 +173,23 @@ def _check_log_level() -> Iterator[CheckMessage]:
 
 
 def _check_own_keys() -> Iterator[CheckMessage]:
-    for name in ("SIGNING", "VALIDATION"):
-        pem = getattr(settings, f"AIGW_SELF_SIGNED_JWT__{name}_KEY")
-        # The parser's own words are left out: they may hold a part of the key.
-        if pem and _problem(lambda pem=pem: load_own_keys(pem, "")):  # type: ignore[misc]
-            yield Error(
-                f"AIGW_SELF_SIGNED_JWT__{name}_KEY is not a private RSA key of 2,048 bits or more.",
-                hint="Give the whole PEM text, as `openssl genrsa 2048` prints it.",
-                id="gateway.E006",
-            )
+    for purpose in ("SIGNING", "VALIDATION"):
+        if pem := getattr(settings, f"AIGW_SELF_SIGNED_JWT__{purpose}_KEY"):
+            yield from _invalid(partial(load_own_key, purpose, pem), "gateway.E006")
 
 
 def _check_serving_config_key() -> Iterator[CheckMessage]:
-    pem = settings.SERVING_CONFIG_SIGNING_KEY
-    if pem and _problem(lambda: load_signing_key(pem)):
-        yield Error(
-            "SERVING_CONFIG_SIGNING_KEY is not a private Ed25519 key.",
-            hint="Give the whole PEM text, as `openssl genpkey -algorithm ed25519` prints it.",
-            id="gateway.E020",
-        )
+    if pem := settings.SERVING_CONFIG_SIGNING_KEY:
+        yield from _invalid(lambda: load_signing_key(pem), "gateway.E020")
 
 
 def _check_gitlab_version() -> Iterator[CheckMessage]:
-    version = settings.GITLAB_VERSION
-    if version and (problem := _problem(lambda: GitLabVersion.parse(version))):
-        yield Error(
-            f"GITLAB_VERSION: {problem}",
-            hint="Unset it to search the documentation of the version each caller has.",
-            id="gateway.E018",
-        )
+    yield from _invalid(wanted_version, "gateway.E018")
 
 
 def _check_serving_config_place() -> Iterator[CheckMessage]:
     url = settings.SERVING_CONFIG_URL
-    if url and (problem := _problem(lambda: parse_endpoint(url))):
-        yield Error(
-            f"SERVING_CONFIG_URL: {problem}",
-            hint="Write the origin of the configuration node, as in https://config.example.com.",
-            id="gateway.E021",
-        )
+    yield from _invalid(configuration_endpoint_from_settings, "gateway.E021")
     if url and not settings.SERVING_CONFIG_TOKEN:
         yield Error(
             "SERVING_CONFIG_URL is set, and SERVING_CONFIG_TOKEN is not.",
@@ -263,14 +197,8 @@ def _check_serving_config_place() -> Iterator[CheckMessage]:
             "--scopes read_serving_config",
             id="gateway.E022",
         )
-    trusted = settings.SERVING_CONFIG_TRUSTED_KEYS
-    if trusted and _problem(trusted_keys_from_settings):
-        yield Error(
-            "SERVING_CONFIG_TRUSTED_KEYS holds what is not a public Ed25519 key.",
-            hint="Write 32 bytes in base64, 44 characters, as doctor prints them on the "
-            "configuration node; several are separated by commas.",
-            id="gateway.E023",
-        )
+    if settings.SERVING_CONFIG_TRUSTED_KEYS:
+        yield from _invalid(trusted_keys_from_settings, "gateway.E023")
     if url and "ENCRYPTION_KEYS" not in os.environ:
         yield Warning(
             "ENCRYPTION_KEYS is not set: this node can decrypt no key of a model server.",
@@ -281,28 +209,17 @@ def _check_serving_config_place() -> Iterator[CheckMessage]:
 
 
 def _check_docs_registry() -> Iterator[CheckMessage]:
-    url = settings.DOCS_REGISTRY_URL
-    if url and (problem := _problem(lambda: parse_endpoint(url))):
-        yield Error(
-            f"DOCS_REGISTRY_URL: {problem}",
-            hint="Write a project's packages URL, with the project's number, as in "
-            "https://gitlab.example.com/api/v4/projects/42/packages.",
-            id="gateway.E016",
-        )
-    if problem := _problem(docs_engine_from_settings):
-        yield Error(
-            f"DOCS_SEARCH_URL: {problem}",
-            hint="Write the URL of an OpenSearch or Elasticsearch, as in https://search:9200, and "
-            "install what docs/documentation-search.md says.",
-            id="gateway.E019",
-        )
+    yield from _invalid(docs_registry_endpoint_from_settings, "gateway.E016")
+    yield from _invalid(docs_engine_from_settings, "gateway.E019")
     for read in (
         lambda: signing.load_signing_key(settings.DOCS_SIGNING_KEY),
         lambda: signing.load_trusted_keys(settings.DOCS_TRUSTED_KEYS),
     ):
-        if problem := _problem(read):
+        try:
+            read()
+        except KeyInvalid as error:
             yield Error(
-                problem,
+                str(error),
                 hint="Leave both unset on a single node: a key is made once and kept in DATA_DIR.",
                 id="gateway.E017",
             )

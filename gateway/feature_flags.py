@@ -2,25 +2,28 @@
 
 from collections.abc import Mapping
 
-import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from selfhosted_models.errors import SettingInvalid
 
 #: Realm (`self-managed`, `saas`) -> flags that never count as on there.
 DisallowedFlags = Mapping[str, frozenset[str]]
+_REALMS: TypeAdapter[DisallowedFlags] = TypeAdapter(dict[str, frozenset[str]])
 
 
 def read_disallowed_flags(text: str) -> DisallowedFlags:
     """Return what AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS says.
 
     Raises:
-        ValueError: It is not a JSON object of lists of texts.
+        SettingInvalid: It is not a JSON object of lists of texts.
     """
-    document = orjson.loads(text or "{}")
-    if not isinstance(document, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - bad data
-    for realm, flags in document.items():
-        if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
-            raise ValueError(f"what it says of {realm!r} is not a list of texts")
-    return {realm: frozenset(flags) for realm, flags in document.items()}
+    try:
+        return _REALMS.validate_json(text or "{}", strict=True)
+    except ValidationError as error:
+        raise SettingInvalid(
+            "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS is not a JSON object of lists of texts.",
+            'Write realms with their flags: {"self-managed": ["ai_commit_reader_for_chat"]}.',
+        ) from error
 
 
 def enabled_flags(headers: Mapping[str, str], disallowed: DisallowedFlags) -> frozenset[str]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from gateway.errors import RequestInvalid
 from selfhosted_models.endpoints import parse_endpoint
-from selfhosted_models.errors import EndpointRefused, UpstreamError
+from selfhosted_models.errors import EndpointRefused, SettingInvalid, UpstreamError
 from selfhosted_models.families import family_of_wire_name, fits_wire_name
 from selfhosted_models.secrets import API_KEY_PATTERN, Secret
 from selfhosted_models.serving import ServingConfig
@@ -22,6 +22,21 @@ class ModelMetadataPolicy(StrEnum):
     REGISTERED = "registered"  # they must match a deployment here, which then answers
     ALLOW = "allow"  # the caller's endpoint and key are used, inside the URL policy
     IGNORE = "ignore"  # they are not read
+
+
+def model_metadata_policy(text: str) -> ModelMetadataPolicy:
+    """Return what GATEWAY_MODEL_METADATA says.
+
+    Raises:
+        SettingInvalid: It says something else.
+    """
+    try:
+        return ModelMetadataPolicy(text)
+    except ValueError as error:
+        known = ", ".join(ModelMetadataPolicy)
+        raise SettingInvalid(
+            f"GATEWAY_MODEL_METADATA is {text!r}.", f"It is one of: {known}."
+        ) from error
 
 
 class DialectUnsupported(UpstreamError):

@@ -50,10 +50,11 @@ from gateway.documentation.upkeep import DocsUpkeep
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.logs import tell_configuration
 from gateway.metrics import Sampler
-from gateway.model_metadata import ModelMetadataPolicy
+from gateway.model_metadata import ModelMetadataPolicy, model_metadata_policy
 from gateway.own_listeners import Place, named_places, resolve_places
 from gateway.probes.endpoint_news import OwnNews, exchange_news
 from gateway.probes.endpoint_probing import PROBE_CLOCKS, Prober
+from gateway.redis_address import redis_url_from_settings
 from gateway.routing.errors import ServerStopping
 from gateway.routing.fleet import Fleet
 from gateway.routing.leases import SlotLeases
@@ -65,6 +66,7 @@ from gateway.usage.buffer import UsageBuffer
 from gateway.usage.writer import UsageWriter
 from prompts.loader import shipped_prompts
 from selfhosted_models.endpoints import UrlPolicy
+from selfhosted_models.errors import SettingInvalid
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.probing.check import check_answer, check_endpoint
 from selfhosted_models.secrets import SecretBox
@@ -111,7 +113,7 @@ def runtime_settings() -> RuntimeSettings:
     """Read Django's settings; what can be wrong with them is found earlier, by the checks."""
     return RuntimeSettings(
         service_name=settings.CLOUD_CONNECTOR_SERVICE_NAME,
-        model_metadata=ModelMetadataPolicy(settings.GATEWAY_MODEL_METADATA),
+        model_metadata=model_metadata_policy(settings.GATEWAY_MODEL_METADATA),
         issuers=issuer_sources(settings.AIGW_GITLAB_URL, settings.GATEWAY_TRUSTED_ISSUERS),
         url_policy=UrlPolicy(settings.UPSTREAM_ALLOWED_CIDRS, settings.UPSTREAM_ALLOWED_HOSTS),
         own_keys=own_keys_from_settings(),
@@ -120,7 +122,7 @@ def runtime_settings() -> RuntimeSettings:
         data_dir=settings.DATA_DIR,
         disallowed_flags=read_disallowed_flags(settings.AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS),
         database_url=settings.DATABASE_URL,
-        redis_url=settings.REDIS_URL,
+        redis_url=redis_url_from_settings(),
         disable_streaming=settings.AIGW_CUSTOM_MODELS__DISABLE_STREAMING,
         drain_s=settings.DRAIN_S,
         gitlab_version=settings.GITLAB_VERSION,
@@ -142,10 +144,21 @@ def runtime_settings() -> RuntimeSettings:
 
 
 def own_keys_from_settings() -> OwnKeys:
-    """Return the keys for tokens of our own, made once into DATA_DIR if none is given."""
-    signing = settings.AIGW_SELF_SIGNED_JWT__SIGNING_KEY or keyfiles.read_or_create(
-        Path(settings.DATA_DIR) / "signing_key.pem", keyfiles.make_signing_key
-    )
+    """Return the keys for tokens of our own, made once into DATA_DIR if none is given.
+
+    Raises:
+        SettingInvalid: A key is none, or DATA_DIR cannot hold one.
+    """
+    path = Path(settings.DATA_DIR) / "signing_key.pem"
+    try:
+        signing = settings.AIGW_SELF_SIGNED_JWT__SIGNING_KEY or keyfiles.read_or_create(
+            path, keyfiles.make_signing_key
+        )
+    except OSError as error:
+        raise SettingInvalid(
+            f"DATA_DIR: {path} cannot be used ({error.strerror}).",
+            "Set DATA_DIR to a folder this user may write.",
+        ) from error
     return load_own_keys(signing, settings.AIGW_SELF_SIGNED_JWT__VALIDATION_KEY)
 
 

@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.errors import EndpointRefused, SettingInvalid
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -157,6 +157,33 @@ def embedded_addresses(address: IPAddress) -> tuple[IPAddress, ...]:
     return (address, *(found for found in hidden if found is not None))
 
 
+def setting_endpoint(setting: str, url: str, remedy: str) -> Endpoint:
+    """Return the endpoint that a setting names.
+
+    Raises:
+        SettingInvalid: It is not a plain http(s) URL.
+    """
+    try:
+        return parse_endpoint(url)
+    except EndpointRefused as error:
+        raise SettingInvalid(f"{setting}: {error.safe_message}", remedy) from error
+
+
+def _networks(cidrs: Iterable[str]) -> tuple[IPNetwork, ...]:
+    good, bad = [], []
+    for cidr in cidrs:
+        try:
+            good.append(ipaddress.ip_network(cidr))
+        except ValueError as error:
+            bad.append(str(error))
+    if bad:
+        raise SettingInvalid(
+            f"UPSTREAM_ALLOWED_CIDRS: {'; '.join(bad)}.",
+            "Write networks as in 10.0.0.0/8,fd00::/8.",
+        )
+    return tuple(good)
+
+
 class UrlPolicy:
     """Decides which resolved addresses may be dialled.
 
@@ -164,6 +191,9 @@ class UrlPolicy:
         allowed_cidrs: Networks that may be dialled; empty means the private ranges.
         allowed_hosts: Names or IP literals that may be dialled wherever they point (loopback
             included), except at a denied address.
+
+    Raises:
+        SettingInvalid: UPSTREAM_ALLOWED_CIDRS, the networks, holds what is none.
     """
 
     def __init__(
@@ -172,7 +202,7 @@ class UrlPolicy:
         allowed_hosts: Iterable[str] = (),
     ) -> None:
         cidrs = tuple(allowed_cidrs) or PRIVATE_NETWORKS
-        self._networks: tuple[IPNetwork, ...] = tuple(map(ipaddress.ip_network, cidrs))
+        self._networks = _networks(cidrs)
         self._hosts = frozenset(host.strip("[]").lower() for host in allowed_hosts)
         self._own_listeners: frozenset[tuple[IPAddress, int]] = frozenset()
 

@@ -1,7 +1,24 @@
-"""What can go wrong with a model deployment and its servers. Nothing here knows a status code."""
+"""What can go wrong with a model deployment, its servers, and the settings.
+
+Nothing here knows a status code.
+"""
 
 #: The one word of an error that is looked for in any format: callers may ask again.
 OVERLOADED = b"overloaded_error"
+
+
+class SettingInvalid(ValueError):
+    """A setting cannot be used. Raised by what reads it, told by checks, doctor and commands.
+
+    Attributes:
+        problem: What is wrong, with the name of the setting; nothing of a key or a password.
+        remedy: What to write instead.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
 
 
 class DeploymentError(Exception):

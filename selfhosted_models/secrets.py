@@ -13,7 +13,7 @@ from typing import Self
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from selfhosted_models.errors import SecretUnavailable
+from selfhosted_models.errors import SecretUnavailable, SettingInvalid
 
 #: What an API key may hold: a header carries it.
 API_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,2000}")
@@ -60,11 +60,14 @@ class SecretBox:
     """Encrypts with the newest key, decrypts with any of them.
 
     Args:
-        keys: Fernet keys, newest first.
+        keys: ENCRYPTION_KEYS: Fernet keys, newest first.
+
+    Raises:
+        SettingInvalid: One of them is none.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._fernets = [Fernet(key) for key in keys]
+        self._fernets = _fernets(keys)
         self._fernet = MultiFernet(self._fernets)
 
     def encrypt(self, value: str, *, context: str) -> str:
@@ -109,3 +112,21 @@ class SecretBox:
                 "A stored key belongs to another deployment: enter the key again."
             )
         return Secret(value)
+
+
+def _fernets(keys: Sequence[str]) -> list[Fernet]:
+    good, bad = [], []
+    for number, key in enumerate(keys, start=1):
+        try:
+            good.append(Fernet(key))
+        except ValueError:  # its own words are left out: they may hold a part of the key
+            bad.append(f"key {number}")
+    if bad or not good:
+        told = ", ".join(f"{name} is not a Fernet key" for name in bad) or "there is none"
+        raise SettingInvalid(
+            f"ENCRYPTION_KEYS: {told}.",
+            "A Fernet key is 32 bytes in URL-safe base64, 44 characters. Make one with: "
+            'python -c "from cryptography.fernet import Fernet; '
+            'print(Fernet.generate_key().decode())"',
+        )
+    return good

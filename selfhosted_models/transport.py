@@ -23,6 +23,7 @@ from httpx_aiohttp import AiohttpTransport
 from selfhosted_models.endpoints import Endpoint, UrlPolicy
 from selfhosted_models.errors import (
     EndpointRefused,
+    SettingInvalid,
     UpstreamError,
     UpstreamNameUnknown,
     UpstreamProtocolError,
@@ -73,11 +74,17 @@ def trusted_roots() -> ssl.SSLContext:
     """Return what certificates are judged by: the system's authorities, and the customer's own.
 
     Raises:
-        OSError: CA_BUNDLE cannot be read, or holds no certificate (ssl.SSLError).
+        SettingInvalid: CA_BUNDLE cannot be read, or holds no certificate.
     """
     tls = ssl.create_default_context()
     if settings.CA_BUNDLE:
-        tls.load_verify_locations(settings.CA_BUNDLE)
+        try:
+            tls.load_verify_locations(settings.CA_BUNDLE)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingInvalid(
+                f"CA_BUNDLE cannot be used ({type(error).__name__}).",
+                "It is the path of a readable PEM file with at least one certificate.",
+            ) from error
     return tls
 
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.authentication.key_copies import KeyCopies, KeyCopy
 from gateway.authentication.key_sets import RSA_BITS, read_key_set
 from gateway.upkeep import keep_running
-from selfhosted_models.endpoints import Endpoint, parse_endpoint
-from selfhosted_models.errors import DeploymentError
+from selfhosted_models.endpoints import Endpoint, parse_endpoint, setting_endpoint
+from selfhosted_models.errors import DeploymentError, SettingInvalid
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest
 from selfhosted_models.serving import Clocks
 
@@ -51,18 +51,26 @@ class IssuerSource:
 def issuer_sources(gitlab_url: str, trusted_issuers: Sequence[str]) -> tuple[IssuerSource, ...]:
     """Return the issuers the settings name.
 
+    Args:
+        gitlab_url: AIGW_GITLAB_URL.
+        trusted_issuers: GATEWAY_TRUSTED_ISSUERS.
+
     Raises:
-        ValueError: An entry is not `issuer=jwks_url`.
-        EndpointRefused: A URL is not a plain http(s) URL.
+        SettingInvalid: A URL is not a plain http(s) URL, or an entry not `issuer=jwks_url`.
     """
     sources = []
     if gitlab_url:
-        sources.append(IssuerSource(gitlab_url, parse_endpoint(gitlab_url), is_key_set=False))
+        example = "Set it to the URL people open GitLab with, as in https://gitlab.example.com."
+        endpoint = setting_endpoint("AIGW_GITLAB_URL", gitlab_url, example)
+        sources.append(IssuerSource(gitlab_url, endpoint, is_key_set=False))
     for entry in trusted_issuers:
+        remedy = "Write issuer=jwks_url pairs, separated by spaces."
         issuer, separator, url = entry.partition("=")
         if not (issuer and separator and url):
-            raise ValueError(f"{entry!r} is not of the form issuer=jwks_url")
-        sources.append(IssuerSource(issuer, parse_endpoint(url), is_key_set=True))
+            problem = f"GATEWAY_TRUSTED_ISSUERS: {entry!r} is not of the form issuer=jwks_url."
+            raise SettingInvalid(problem, remedy)
+        endpoint = setting_endpoint("GATEWAY_TRUSTED_ISSUERS", url, remedy)
+        sources.append(IssuerSource(issuer, endpoint, is_key_set=True))
     return tuple(sources)
 
 
@@ -240,14 +248,27 @@ def load_own_keys(signing_pem: str, validation_pem: str) -> OwnKeys:
     """Return the gateway's keys.
 
     Raises:
-        ValueError: A text is not an RSA private key in PEM of 2,048 to 8,192 bits.
+        SettingInvalid: A text is not an RSA private key in PEM of 2,048 to 8,192 bits.
     """
-    validation = _load_private(validation_pem) if validation_pem else None
-    return OwnKeys(_load_private(signing_pem), validation)
+    validation = load_own_key("VALIDATION", validation_pem) if validation_pem else None
+    return OwnKeys(load_own_key("SIGNING", signing_pem), validation)
 
 
-def _load_private(pem: str) -> RSAPrivateKey:
-    key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
+def load_own_key(purpose: str, pem: str) -> RSAPrivateKey:
+    """Return the key of AIGW_SELF_SIGNED_JWT__<purpose>_KEY.
+
+    Raises:
+        SettingInvalid: It is not an RSA private key in PEM of 2,048 to 8,192 bits.
+    """
+    try:
+        key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
+    except (ValueError, TypeError):  # its words are left out: they may hold a part of the key
+        key = None
     if not isinstance(key, RSAPrivateKey) or key.key_size not in RSA_BITS:
-        raise ValueError(f"not an RSA key of {RSA_BITS[0]:,} to {RSA_BITS[-1]:,} bits")
+        raise SettingInvalid(
+            f"AIGW_SELF_SIGNED_JWT__{purpose}_KEY is not a private RSA key of {RSA_BITS[0]:,} to "
+            f"{RSA_BITS[-1]:,} bits.",
+            "Give the whole PEM text without a password, as `openssl genrsa 2048` prints it, or "
+            "unset it: the key is then that of signing_key.pem in DATA_DIR.",
+        )
     return key

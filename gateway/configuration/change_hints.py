@@ -16,7 +16,9 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from gateway.redis_address import redis_url_from_settings
 from gateway.upkeep import keep_running
+from selfhosted_models.errors import SettingInvalid
 
 log = structlog.get_logger(__name__)
 
@@ -33,18 +35,16 @@ def announce_change(**_: Any) -> None:
 
 
 def _publish() -> None:
-    client = redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=_SOCKET_TIMEOUT_S,
-        socket_connect_timeout=_SOCKET_TIMEOUT_S,
-        retry=None,
-    )
     try:
-        client.publish(CHANNEL, "")
-    except redis.RedisError as error:
+        with redis.Redis.from_url(
+            redis_url_from_settings(),
+            socket_timeout=_SOCKET_TIMEOUT_S,
+            socket_connect_timeout=_SOCKET_TIMEOUT_S,
+            retry=None,
+        ) as client:
+            client.publish(CHANNEL, "")
+    except (redis.RedisError, SettingInvalid) as error:
         log.warning("change_hint.not_sent", error=type(error).__name__)
-    finally:
-        client.close()
 
 
 @asynccontextmanager

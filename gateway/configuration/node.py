@@ -27,8 +27,8 @@ from gateway.configuration.serving_exports import (
     verify,
 )
 from gateway.configuration.sources import ConfigurationUnreadable, KeptConfiguration
-from gateway.configuration.stored import StoredConfiguration
-from selfhosted_models.endpoints import Endpoint, parse_endpoint
+from gateway.configuration.stored import StoredConfiguration, read_configuration
+from selfhosted_models.endpoints import Endpoint, setting_endpoint
 from selfhosted_models.errors import DeploymentError
 from selfhosted_models.outbound import MAX_BODY_BYTES, Download, OutboundDoor, OutboundRequest
 from selfhosted_models.serving import Clocks
@@ -63,15 +63,26 @@ def configuration_place_from_settings() -> ConfigurationPlace | None:
     """Return the configuration node the settings name; None on a node with a database.
 
     Raises:
-        EndpointRefused: SERVING_CONFIG_URL is not a plain http(s) URL.
-        ValueError: A key is none.
+        SettingInvalid: SERVING_CONFIG_URL is not a plain http(s) URL, or a key is none.
+    """
+    endpoint = configuration_endpoint_from_settings()
+    if endpoint is None:
+        return None
+    return ConfigurationPlace(endpoint, settings.SERVING_CONFIG_TOKEN, trusted_keys_from_settings())
+
+
+def configuration_endpoint_from_settings() -> Endpoint | None:
+    """Return where the configuration node is; None on a node with a database.
+
+    Raises:
+        SettingInvalid: SERVING_CONFIG_URL is not a plain http(s) URL.
     """
     if not settings.SERVING_CONFIG_URL:
         return None
-    return ConfigurationPlace(
-        parse_endpoint(settings.SERVING_CONFIG_URL.rstrip("/").removesuffix(_PATH)),
-        settings.SERVING_CONFIG_TOKEN,
-        trusted_keys_from_settings(),
+    return setting_endpoint(
+        "SERVING_CONFIG_URL",
+        settings.SERVING_CONFIG_URL.rstrip("/").removesuffix(_PATH),
+        "Write the origin of the configuration node, as in https://config.example.com.",
     )
 
 
@@ -82,6 +93,54 @@ class _Held:
     signed: str
     etag: str
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """What is on disk."""
+
+    held: _Held
+    configuration: StoredConfiguration
+    confirmed_at: float
+
+
+def configuration_of_this_node() -> StoredConfiguration:
+    """Return what this node serves, for commands: of its database, or a gateway node's copy.
+
+    Raises:
+        ConfigurationUnreadable: A gateway node has no copy yet, or none that may be served from.
+    """
+    place = configuration_place_from_settings()
+    if place is None:
+        return read_configuration()
+    copy = _read_copy(settings.DATA_DIR / FILE_NAME, place.trusted)
+    if copy is None:
+        raise ConfigurationUnreadable(
+            "This gateway node has no configuration that it could serve from: `manage.py doctor` "
+            "says why its configuration node gives it none."
+        )
+    return copy.configuration
+
+
+def _verified(signed: str, trusted: Mapping[str, Ed25519PublicKey]) -> ServingExport:
+    return import_data(verify(signed, trusted))
+
+
+def _read_copy(path: Path, trusted: Mapping[str, Ed25519PublicKey]) -> _Copy | None:
+    """Return the copy on disk; None if there is none that a trusted key signed."""
+    try:
+        copy = orjson.loads(path.read_bytes())
+        export = _verified(copy["signed"], trusted)
+        held = _Held(copy["signed"], str(copy["etag"]), export.revision)
+        return _Copy(held, export.configuration, float(copy["confirmed_at"]))
+    except FileNotFoundError:
+        return None
+    except ConfigurationError as error:
+        reason = str(error)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"It cannot be read ({type(error).__name__})."
+    log.warning("configuration.copy_ignored", path=str(path), reason=reason)
+    return None
 
 
 class ConfigurationNode:
@@ -167,7 +226,7 @@ class ConfigurationNode:
                 "The configuration node did not answer with a serving configuration: check "
                 "SERVING_CONFIG_URL."
             ) from error
-        export = self._verified(signed)
+        export = _verified(signed, self._place.trusted)
         if self._held is not None and export.revision < self._held.revision:
             raise ExportRefused(
                 f"The configuration node offers revision {export.revision}, older than revision "
@@ -178,26 +237,13 @@ class ConfigurationNode:
         self._write_copy()
         return export.configuration
 
-    def _verified(self, signed: str) -> ServingExport:
-        return import_data(verify(signed, self._place.trusted))
-
     def _read_copy(self) -> KeptConfiguration | None:
-        try:
-            copy = orjson.loads(self._path.read_bytes())
-            export = self._verified(copy["signed"])
-            self._held = _Held(copy["signed"], str(copy["etag"]), export.revision)
-            confirmed_at = min(float(copy["confirmed_at"]), self._now())
-        except FileNotFoundError:
+        copy = _read_copy(self._path, self._place.trusted)
+        if copy is None:
             return None
-        except ConfigurationError as error:
-            reason = str(error)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = f"It cannot be read ({type(error).__name__})."
-        else:
-            self._written_at = confirmed_at
-            return KeptConfiguration(export.configuration, confirmed_at)
-        log.warning("configuration.copy_ignored", path=str(self._path), reason=reason)
-        return None
+        self._held = copy.held
+        self._written_at = confirmed_at = min(copy.confirmed_at, self._now())
+        return KeptConfiguration(copy.configuration, confirmed_at)
 
     def _write_copy(self) -> None:
         """Replace the copy, at once for whoever reads it."""

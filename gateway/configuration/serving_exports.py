@@ -6,7 +6,7 @@ a compact JWS (RFC 7515), signed with Ed25519.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,9 @@ from gateway.configuration.document import Choice, Data, Document
 from gateway.configuration.errors import ConfigurationError
 from gateway.configuration.parsing import document_of
 from gateway.configuration.stored import StoredConfiguration, fill_row
+from selfhosted_models.errors import SettingInvalid
 from selfhosted_models.models import Fingerprint, ModelDeployment
+from selfhosted_models.secrets import SecretBox
 
 FORMAT = 1
 _KEY_ID_CHARS = 16
@@ -177,14 +179,18 @@ def load_signing_key(pem: str) -> Ed25519PrivateKey:
     """Return the key in a PEM text.
 
     Raises:
-        ValueError: It is not an Ed25519 private key.
+        SettingInvalid: It is not an Ed25519 private key.
     """
     try:
         key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
-    except TypeError as error:
-        raise ValueError("the key has a password: give it without one") from error
+    except (ValueError, TypeError):  # its words are left out: they may hold a part of the key
+        key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("not an Ed25519 private key")  # noqa: TRY004 - bad data, not a bug
+        raise SettingInvalid(
+            "SERVING_CONFIG_SIGNING_KEY is not a private Ed25519 key.",
+            "Give the whole PEM text without a password, as `openssl genpkey -algorithm ed25519` "
+            "prints it, or unset it: the key then follows from ENCRYPTION_KEYS.",
+        )
     return key
 
 
@@ -192,11 +198,11 @@ def signing_key_from_settings() -> Ed25519PrivateKey:
     """Return the key that signs here: the given one, else one that ENCRYPTION_KEYS make.
 
     Raises:
-        ValueError: The given one is none.
+        SettingInvalid: The given one is none.
     """
     if settings.SERVING_CONFIG_SIGNING_KEY:
         return load_signing_key(settings.SERVING_CONFIG_SIGNING_KEY)
-    return _derived_key(settings.ENCRYPTION_KEYS[0])
+    return _derived_keys(settings.ENCRYPTION_KEYS)[0]
 
 
 def trusted_keys_from_settings() -> dict[str, Ed25519PublicKey]:
@@ -206,18 +212,33 @@ def trusted_keys_from_settings() -> dict[str, Ed25519PublicKey]:
     share ENCRYPTION_KEYS anyway, and so the keys can be rotated one node after the other.
 
     Raises:
-        ValueError: A key is none.
+        SettingInvalid: A key is none.
     """
     if settings.SERVING_CONFIG_TRUSTED_KEYS:
-        keys = [load_public_key(text.strip()) for text in settings.SERVING_CONFIG_TRUSTED_KEYS]
+        keys = _given_keys(settings.SERVING_CONFIG_TRUSTED_KEYS)
     elif settings.SERVING_CONFIG_SIGNING_KEY:
         keys = [load_signing_key(settings.SERVING_CONFIG_SIGNING_KEY).public_key()]
     else:
-        keys = [_derived_key(key).public_key() for key in settings.ENCRYPTION_KEYS]
+        keys = [key.public_key() for key in _derived_keys(settings.ENCRYPTION_KEYS)]
     return {key_id_of(key): key for key in keys}
 
 
-def _derived_key(encryption_key: str) -> Ed25519PrivateKey:
-    derivation = HKDF(SHA256(), length=32, salt=None, info=b"serving-config signing key")
-    seed = derivation.derive(base64.urlsafe_b64decode(encryption_key))
-    return Ed25519PrivateKey.from_private_bytes(seed)
+def _given_keys(texts: Sequence[str]) -> list[Ed25519PublicKey]:
+    try:
+        return [load_public_key(text.strip()) for text in texts]
+    except ValueError as error:
+        raise SettingInvalid(
+            "SERVING_CONFIG_TRUSTED_KEYS holds what is not a public Ed25519 key.",
+            "Write 32 bytes in base64, 44 characters, as doctor prints them on the configuration "
+            "node; several are separated by commas.",
+        ) from error
+
+
+def _derived_keys(encryption_keys: Sequence[str]) -> list[Ed25519PrivateKey]:
+    SecretBox(encryption_keys)  # says which of them is none
+    keys = []
+    for key in encryption_keys:
+        derivation = HKDF(SHA256(), length=32, salt=None, info=b"serving-config signing key")
+        seed = derivation.derive(base64.urlsafe_b64decode(key))
+        keys.append(Ed25519PrivateKey.from_private_bytes(seed))
+    return keys

@@ -19,7 +19,8 @@ from gateway.documentation.blocking_fetch import (
     door_for_command,
     fetch_through,
 )
-from selfhosted_models.endpoints import Endpoint, UrlPolicy, parse_endpoint
+from selfhosted_models.endpoints import Endpoint, UrlPolicy, setting_endpoint
+from selfhosted_models.errors import SettingInvalid
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.serving import Clocks
 
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 #: A search ends within its hard stop; what is loaded takes longer.
 _SEARCH_CLOCKS = Clocks(connect_s=0.4, first_token_s=0.5, idle_s=0.5, total_s=0.5)
 _COMMAND_CLOCKS = Clocks(connect_s=5, first_token_s=60, idle_s=30, total_s=120)
-
-
-class ClientMissing(Exception):
-    """DOCS_SEARCH_URL is set, and the client for it is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +44,21 @@ def docs_engine_from_settings() -> DocsEnginePlace | None:
     """Return the search engine the settings name, if any.
 
     Raises:
-        EndpointRefused: DOCS_SEARCH_URL is not a plain http(s) URL.
-        ClientMissing: The client is not installed.
+        SettingInvalid: DOCS_SEARCH_URL is not a plain http(s) URL, or needs a client that is not
+            installed.
     """
     if not settings.DOCS_SEARCH_URL:
         return None
-    endpoint = parse_endpoint(settings.DOCS_SEARCH_URL)
+    endpoint = setting_endpoint(
+        "DOCS_SEARCH_URL",
+        settings.DOCS_SEARCH_URL,
+        "Write the URL of an OpenSearch or Elasticsearch, as in https://search:9200.",
+    )
     if find_spec("opensearchpy") is None:
-        raise ClientMissing("opensearch-py is not installed; see requirements-opensearch.txt.")
+        raise SettingInvalid(
+            "DOCS_SEARCH_URL is set, and opensearch-py is not installed.",
+            "Install requirements-opensearch.txt, as docs/documentation-search.md says.",
+        )
     return DocsEnginePlace(endpoint, _headers_of(settings.DOCS_SEARCH_TOKEN))
 
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from docsearch.registry import PackageRegistry
 from docsearch.signing import load_signing_key, load_trusted_keys, public_text
 from gateway.documentation.blocking_fetch import Runs, Server, door_for_command, fetch_through
-from selfhosted_models.endpoints import Endpoint, UrlPolicy, parse_endpoint
+from selfhosted_models.endpoints import Endpoint, UrlPolicy, setting_endpoint
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.serving import Clocks
 
@@ -34,15 +34,28 @@ def docs_registry_from_settings() -> DocsRegistryPlace | None:
     """Return the registry the settings name, if any.
 
     Raises:
-        EndpointRefused: DOCS_REGISTRY_URL is not a plain http(s) URL.
+        SettingInvalid: DOCS_REGISTRY_URL is not a plain http(s) URL.
         KeyInvalid: A key is none.
+    """
+    endpoint = docs_registry_endpoint_from_settings()
+    if endpoint is None:
+        return None
+    return DocsRegistryPlace(endpoint, trusted_docs_keys(), settings.DOCS_REGISTRY_TOKEN)
+
+
+def docs_registry_endpoint_from_settings() -> Endpoint | None:
+    """Return where the registry is, if the settings name one.
+
+    Raises:
+        SettingInvalid: DOCS_REGISTRY_URL is not a plain http(s) URL.
     """
     if not settings.DOCS_REGISTRY_URL:
         return None
-    return DocsRegistryPlace(
-        parse_endpoint(settings.DOCS_REGISTRY_URL),
-        trusted_docs_keys(),
-        settings.DOCS_REGISTRY_TOKEN,
+    return setting_endpoint(
+        "DOCS_REGISTRY_URL",
+        settings.DOCS_REGISTRY_URL,
+        "Write a project's packages URL, with the project's number, as in "
+        "https://gitlab.example.com/api/v4/projects/42/packages.",
     )
 
 

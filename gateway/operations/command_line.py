@@ -8,12 +8,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 from django.db import DatabaseError, InterfaceError
 
+from selfhosted_models.errors import SettingInvalid
+
 UNHEALTHY, MISUSED, INTERRUPTED = 1, 2, 130
 
 _EXPECTED = (
     DatabaseError,
     InterfaceError,
     ImproperlyConfigured,
+    SettingInvalid,
     KeyboardInterrupt,
     BrokenPipeError,
 )
@@ -40,7 +43,7 @@ def _tell(error: BaseException) -> int:
             return UNHEALTHY
         case KeyboardInterrupt():
             message, status = "Interrupted.", INTERRUPTED
-        case ImproperlyConfigured():
+        case ImproperlyConfigured() | SettingInvalid():
             message, status = str(error), MISUSED
         case _:  # not the driver's own words: they may hold the address and the user
             message, status = (

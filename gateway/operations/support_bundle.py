@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import platform
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from typing import Any
 
 import django.conf
 import orjson
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import Count, Max
 
@@ -27,7 +29,8 @@ from docsearch.store import IndexStore
 from feature_config.catalogue import FEATURES, Feature
 from gateway.authentication.verifier import Caller
 from gateway.configuration.exporting import to_yaml
-from gateway.configuration.stored import read_configuration
+from gateway.configuration.node import configuration_of_this_node
+from gateway.configuration.sources import ConfigurationUnreadable
 from gateway.doctor.checkup import examine
 from gateway.doctor.patient import Patient
 from gateway.explain import explain
@@ -37,8 +40,8 @@ from gateway.probes.endpoint_news import stored_news
 from gateway.snapshot import build_snapshot
 from prompts.loader import shipped_prompts
 from prompts.models import EvaluationResult
-from selfhosted_models.errors import DeploymentError
-from selfhosted_models.models import EndpointHealthChange, ModelDeployment
+from selfhosted_models.errors import DeploymentError, SettingInvalid
+from selfhosted_models.models import EndpointHealthChange
 from selfhosted_models.secrets import SecretBox
 
 #: How far back errors are counted.
@@ -47,6 +50,10 @@ _MOST_ROWS = 200
 #: What users said is looked for in pieces of so many characters; shorter texts are too common.
 _CONTENT_CHARS = 24
 _MOST_TEXTS = 2000
+_WORD = re.compile(r"\w+")
+_ESCAPE = re.compile(r"\\[nrt]")
+#: What says that there is no database, or none that can be asked now.
+_NO_DATABASE = (DatabaseError, InterfaceError, ImproperlyConfigured)
 
 
 class BundleRefused(Exception):
@@ -82,7 +89,8 @@ def make_bundle(now: datetime, on_part: Callable[[str], None] = lambda name: Non
     for name, (about, make) in PARTS.items():
         on_part(name)
         text = known.masked(_made(make, now))
-        if known.holds(text) or any(piece in text for piece in texts):
+        words = _words_of(text)
+        if known.holds(text) or any(piece in words for piece in texts):
             raise BundleRefused(
                 f"{name} would hold a secret, or what a user said: nothing was written. Please "
                 "report it."
@@ -107,6 +115,8 @@ def _made(make: Callable[[datetime], Any], now: datetime) -> str:
         made = make(now)
     except (DatabaseError, InterfaceError) as error:
         made = {"not_available": f"the database cannot be used ({type(error).__name__})"}
+    except (ImproperlyConfigured, SettingInvalid, ConfigurationUnreadable) as error:
+        made = {"not_available": str(error)}
     except Exception as error:  # noqa: BLE001 - one part that fails must not cost the others
         made = {"not_available": type(error).__name__}
     if isinstance(made, str):
@@ -142,17 +152,18 @@ def _packed(parts: list[Part], now: datetime) -> bytes:
 
 def _stored_keys() -> Iterator[str]:
     """Yield the keys of model servers that open here."""
-    box = SecretBox(django.conf.settings.ENCRYPTION_KEYS)
     try:
-        for row in ModelDeployment.objects.all():
-            try:
-                key = row.decrypt_api_key(box)
-            except DeploymentError:
-                continue
-            if key is not None:
-                yield key.reveal()
-    except (DatabaseError, InterfaceError):
+        box = SecretBox(django.conf.settings.ENCRYPTION_KEYS)
+        deployments = configuration_of_this_node().deployments
+    except (*_NO_DATABASE, SettingInvalid, ConfigurationUnreadable):
         return
+    for row in deployments:
+        try:
+            key = row.decrypt_api_key(box)
+        except DeploymentError:
+            continue
+        if key is not None:
+            yield key.reveal()
 
 
 def _stored_texts() -> Iterator[str]:
@@ -161,10 +172,15 @@ def _stored_texts() -> Iterator[str]:
         questions = UnansweredQuestion.objects.values_list("question", flat=True)
         answers = EvaluationResult.objects.exclude(answer="").values_list("answer", flat=True)
         for text in (*questions[:_MOST_TEXTS], *answers[:_MOST_TEXTS]):
-            if len(text) >= _CONTENT_CHARS:
-                yield text[:_CONTENT_CHARS]
-    except (DatabaseError, InterfaceError):
+            if len(words := _words_of(text)) >= _CONTENT_CHARS:
+                yield words[:_CONTENT_CHARS]
+    except _NO_DATABASE:
         return
+
+
+def _words_of(text: str) -> str:
+    """Return the words of a text alone: JSON and YAML each quote and fold it in their own ways."""
+    return " ".join(_WORD.findall(_ESCAPE.sub(" ", text)))
 
 
 # --- The parts ------------------------------------------------------------------------------------
@@ -172,7 +188,7 @@ def _stored_texts() -> Iterator[str]:
 
 def _configuration(_: datetime) -> str:
     """Keys are in a document as fingerprints or references, never as themselves."""
-    return to_yaml(read_configuration().document())
+    return to_yaml(configuration_of_this_node().document())
 
 
 def _settings(_: datetime) -> dict[str, Any]:
@@ -191,7 +207,7 @@ def _findings(_: datetime) -> list[dict[str, Any]]:
 
 def _explanations(_: datetime) -> dict[str, Any]:
     box = SecretBox(django.conf.settings.ENCRYPTION_KEYS)
-    snapshot = build_snapshot(read_configuration(), shipped_prompts().registry, box)
+    snapshot = build_snapshot(configuration_of_this_node(), shipped_prompts().registry, box)
     news = stored_news()
     told = {}
     for feature in Feature:
@@ -246,7 +262,7 @@ def _versions(_: datetime) -> dict[str, Any]:
             is_postgres = connection.vendor == "postgresql"
             cursor.execute("SHOW server_version" if is_postgres else "SELECT sqlite_version()")
             database = f"{connection.vendor} {cursor.fetchone()[0]}"
-    except (DatabaseError, InterfaceError) as error:
+    except _NO_DATABASE as error:
         database = f"{connection.vendor}: {type(error).__name__}"
     return {
         "python": platform.python_version(),

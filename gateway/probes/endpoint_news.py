@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from gateway.models import Lease
@@ -140,7 +141,12 @@ def load_of(row: ModelDeployment, *, now: float) -> Load | None:
 
 
 def stored_news() -> dict[Key, News]:
-    """Return what was last heard of each endpoint; blocks."""
+    """Return what was last heard of each endpoint; blocks.
+
+    On a gateway node without a database that is nothing: each worker keeps its own to itself.
+    """
+    if settings.SERVING_CONFIG_URL:
+        return {}
     rows = EndpointHealth.objects.select_related("deployment")
     return {
         (row.deployment.name, row.url): News(

@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from gateway.models import Revision
 
 UNHEALTHY, MISUSED = 1, 2
 _STDIO = "-"
+MAX_ROWS = 10_000
 
 
 class Command(BaseCommand):
@@ -67,7 +69,7 @@ class Command(BaseCommand):
         export = add("export", "Write the stored configuration as a document that `apply` reads.")
         export.add_argument("file", metavar="FILE", nargs="?", default=_STDIO, help="- is stdout")
         revisions = add("revisions", "List the revisions, newest first.")
-        revisions.add_argument("--limit", type=int, default=20, help="how many (20)")
+        revisions.add_argument("--limit", type=_count, default=20, help="how many (20)")
         diff = add("diff", "Print what leads from revision A to B, or to what is stored now.")
         diff.add_argument("first", metavar="A", type=int)
         diff.add_argument("second", metavar="B", type=int, nargs="?")
@@ -121,7 +123,7 @@ class Command(BaseCommand):
     # --- Revisions --------------------------------------------------------------------------------
 
     def _revisions(self, *, limit: int, **options: Any) -> None:
-        rows = list(Revision.objects.order_by("-number")[: max(limit, 0)])
+        rows = list(Revision.objects.order_by("-number")[:limit])
         if options["json"]:
             self.stdout.write(_json([_revision_data(row) for row in rows]), ending="")
             return
@@ -242,6 +244,13 @@ def _read(file: str) -> tuple[Document, KeyReader]:
 def _data(number: int | None) -> Data:
     """Return the document of a revision, or of what is stored now."""
     return revision_of(number).document if number is not None else stored_data()
+
+
+def _count(text: str) -> int:
+    """Return how many rows are wanted."""
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_ROWS:
+        raise ArgumentTypeError(f"{text} is not a number of 1 to {MAX_ROWS}")
+    return int(text)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from feature_config.catalogue import Feature
 from gateway.evaluation.errors import EvaluationRefused
@@ -69,12 +69,7 @@ class Command(BaseCommand):
         if options["list"]:
             self._list(options["suite"], as_json=options["json"])
             return
-        try:
-            runs = _resumed(options) if options["resume"] is not None else self._planned(options)
-        except DatabaseError as error:
-            raise CommandError(
-                f"The database cannot be used: {error}. Is `manage.py migrate` done?"
-            ) from error
+        runs = _resumed(options) if options["resume"] is not None else self._planned(options)
         try:
             with _interruptible() as interrupted:
                 for run in runs:
@@ -141,13 +136,13 @@ class Command(BaseCommand):
 
     def _tell(self, runs: Sequence[EvaluationRun], options: dict[str, Any]) -> None:
         report = report_on(runs)
-        if options["report"] is not None:
-            _write(options["report"], report)
         if options["json"]:
             self.stdout.write(orjson.dumps(report).decode())
         else:
             for row in (*report["runs"], *report["comparisons"]):
                 self.stdout.write(_line(row))
+        if options["report"] is not None:
+            _write(options["report"], report)
         if unfinished := [run for run in runs if run.state != RunState.FINISHED]:
             told = "\n".join(f"{run}: {run.state}. {run.reason}" for run in unfinished)
             raise CommandError(
@@ -284,10 +279,17 @@ def _resumed(options: dict[str, Any]) -> list[EvaluationRun]:
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    if path.suffix == ".html":
-        path.write_text(page_of(report), encoding="utf-8")
-    else:
-        path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    is_page = path.suffix == ".html"
+    text = page_of(report).encode() if is_page else orjson.dumps(report, None, orjson.OPT_INDENT_2)
+    try:
+        path.write_bytes(text)
+    except OSError as error:
+        run = report["runs"][0]["run"]
+        raise CommandError(
+            f"{path} cannot be written: {error.strerror}. The results are kept: `manage.py "
+            f"evaluate --resume {run} --report FILE` writes them elsewhere.",
+            returncode=EXIT_MISUSED,
+        ) from error
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 
 from feature_config.catalogue import FEATURES, Feature
 from gateway.authentication.verifier import Caller
-from gateway.configuration.stored import read_configuration
+from gateway.configuration.node import configuration_of_this_node
+from gateway.configuration.sources import ConfigurationUnreadable
 from gateway.errors import GatewayError
 from gateway.explain import Explanation, Stop, explain
 from gateway.probes.endpoint_news import stored_news
@@ -59,12 +59,8 @@ class Command(BaseCommand):
         caller = _supposed(asked, user, scopes) if token is None else _proved_by(token)
         try:
             found = _explain(asked, caller)
-        except DatabaseError as error:
-            raise CommandError(
-                f"The configuration cannot be read ({type(error).__name__}): check DATABASE_URL, "
-                "and whether `manage.py migrate` was run.",
-                returncode=UNHEALTHY,
-            ) from error
+        except ConfigurationUnreadable as error:
+            raise CommandError(str(error), returncode=UNHEALTHY) from error
         if options["json"]:
             self.stdout.write(json.dumps(_data(found), indent=2))
         else:
@@ -120,7 +116,7 @@ async def _verify(token: str) -> Caller:
 
 def _explain(feature: Feature, caller: Caller | None) -> Explanation:
     box = SecretBox(settings.ENCRYPTION_KEYS)
-    snapshot = build_snapshot(read_configuration(), shipped_prompts().registry, box)
+    snapshot = build_snapshot(configuration_of_this_node(), shipped_prompts().registry, box)
     return explain(feature, caller, snapshot, stored_news())
 
 

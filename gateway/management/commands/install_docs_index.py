@@ -17,7 +17,7 @@ from gateway.documentation.registry import (
     open_registry,
     trusted_docs_keys,
 )
-from selfhosted_models.errors import EndpointRefused
+from gateway.documentation.wanted_version import wanted_version
 
 
 class Command(BaseCommand):
@@ -60,8 +60,7 @@ class Command(BaseCommand):
                 returncode=2,
             )
         with _told():
-            version = gitlab_version or settings.GITLAB_VERSION
-            wanted = GitLabVersion.parse(version) if version else None
+            wanted = wanted_version(gitlab_version)
             if rollback:
                 self.stdout.write(_roll_back(store, wanted))
                 return
@@ -96,7 +95,7 @@ class Command(BaseCommand):
 def _told() -> Iterator[None]:
     try:
         yield
-    except (KeyInvalid, EndpointRefused, VersionInvalid) as error:
+    except (KeyInvalid, VersionInvalid) as error:
         raise CommandError(str(error), returncode=2) from error
     except (DocsIndexError, OSError) as error:
         raise CommandError(str(error)) from error

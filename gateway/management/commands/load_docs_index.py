@@ -5,9 +5,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from docsearch.errors import DocsIndexError, VersionInvalid
 from docsearch.store import IndexStore
-from docsearch.versions import GitLabVersion
-from gateway.documentation.engine import ClientMissing, docs_engine_from_settings, open_engine
-from selfhosted_models.errors import EndpointRefused
+from gateway.documentation.engine import docs_engine_from_settings, open_engine
+from gateway.documentation.wanted_version import wanted_version
 
 
 class Command(BaseCommand):
@@ -24,11 +23,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, gitlab_version: str | None, **_: Any) -> None:
-        version = gitlab_version or settings.GITLAB_VERSION
+        place = docs_engine_from_settings()
         try:
-            wanted = GitLabVersion.parse(version) if version else None
-            place = docs_engine_from_settings()
-        except (VersionInvalid, EndpointRefused, ClientMissing) as error:
+            wanted = wanted_version(gitlab_version)
+        except VersionInvalid as error:
             raise CommandError(str(error), returncode=2) from error
         if place is None:
             raise CommandError(

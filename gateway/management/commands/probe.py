@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 
 from gateway.doors import model_server_door
 from gateway.probes.checking import CHECK_WITHIN_S, check_each
@@ -76,12 +75,6 @@ class Command(BaseCommand):
             if is_full:
                 return self._measure(names, timeout_s or WITHIN_S)
             return self._check(names, timeout_s or CHECK_WITHIN_S)
-        except DatabaseError as error:
-            raise CommandError(
-                f"The database cannot be used ({type(error).__name__}): check DATABASE_URL, and "
-                "whether `manage.py migrate` was run.",
-                returncode=UNHEALTHY,
-            ) from error
         except AlreadyMeasuring as error:
             raise CommandError(
                 "Another measurement is under way: ask again when it is over.", returncode=UNHEALTHY
@@ -142,6 +135,8 @@ class Command(BaseCommand):
                 return await inspect(door, url, api_key)
 
         found = asyncio.run(ask())
+        if not found.url:
+            raise CommandError(f"--url: {found.message}", returncode=MISUSED)
         is_well = found.outcome is Outcome.OK
         self._tell(
             {**asdict(found), "corrected_url": found.corrected_url},

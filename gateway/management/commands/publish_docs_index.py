@@ -9,7 +9,6 @@ from docsearch.installing import read_signed
 from docsearch.signing import load_signing_key, public_text
 from docsearch.verifying import verify_index
 from gateway.documentation.registry import NO_REGISTRY, docs_registry_from_settings, open_registry
-from selfhosted_models.errors import EndpointRefused
 
 
 class Command(BaseCommand):
@@ -26,7 +25,7 @@ class Command(BaseCommand):
         try:
             place = docs_registry_from_settings()
             own_key = public_text(load_signing_key(settings.DOCS_SIGNING_KEY).public_key())
-        except (KeyInvalid, EndpointRefused) as error:
+        except KeyInvalid as error:
             raise CommandError(str(error), returncode=2) from error
         if place is None:
             raise CommandError(NO_REGISTRY, returncode=2)

@@ -9,6 +9,7 @@ from gateway.audit import Attribution, Origin, record, system_user
 
 
 class Command(BaseCommand):
+    requires_system_checks = []
     help = (
         "Forget a user's authenticator app: the next login sets up a new one. "
         "Example: reset_second_factor alice"

@@ -9,10 +9,15 @@ from django.core.management.base import BaseCommand, CommandError
 from docsearch.errors import VersionInvalid
 from docsearch.results import Outcome, SearchResult
 from docsearch.search import MAX_LIMIT, MAX_PASSAGE_TOKENS
-from docsearch.versions import GitLabVersion
 from gateway.documentation.engine import open_backend
+from gateway.documentation.wanted_version import wanted_version
 
 _DEFAULT_LIMIT = 5
+_NOT_INSTALLED = "Build one with: manage.py build_docs_index SRC --gitlab-version V --install"
+_NOT_IN_ENGINE = (
+    "See that the search engine of DOCS_SEARCH_URL answers; `manage.py load_docs_index` puts an "
+    "installed index there."
+)
 
 
 class Command(BaseCommand):
@@ -47,32 +52,30 @@ class Command(BaseCommand):
     ) -> None:
         if (query is None) != stdio:
             raise CommandError("Give a QUERY or --stdio, not both.", returncode=2)
-        wanted = gitlab_version or settings.GITLAB_VERSION
+        wanted_version()  # what is wrong with the setting is no fault of a line
         with open_backend() as self.backend:
             if stdio:
                 for line in sys.stdin:
-                    self.stdout.write(json.dumps(self._answer_line(line, wanted)))
+                    self.stdout.write(json.dumps(self._answer_line(line, gitlab_version)))
                     self.stdout.flush()
                 return
             try:
-                result = self._search(query or "", wanted, limit)
+                result = self._search(query or "", gitlab_version, limit)
             except VersionInvalid as error:
                 raise CommandError(str(error), returncode=2) from error
         self.stdout.write(json.dumps(as_document(result)) if as_json else as_text(result))
         if result.outcome is Outcome.NO_INDEX:
-            raise CommandError(
-                "Build one with: manage.py build_docs_index SRC --gitlab-version V --install"
-            )
+            raise CommandError(_NOT_IN_ENGINE if settings.DOCS_SEARCH_URL else _NOT_INSTALLED)
 
-    def _search(self, query: str, version: str, limit: int) -> SearchResult:
+    def _search(self, query: str, version: str | None, limit: int) -> SearchResult:
         return self.backend.search(
             query,
-            wanted_version=GitLabVersion.parse(version) if version else None,
+            wanted_version=wanted_version(version),
             limit=limit,
             token_budget=limit * MAX_PASSAGE_TOKENS,
         )
 
-    def _answer_line(self, line: str, wanted: str) -> dict[str, Any]:
+    def _answer_line(self, line: str, wanted: str | None) -> dict[str, Any]:
         """Answer one line; a bad one is answered too, so that whoever writes them keeps in step."""
         try:
             asked = _read_line(line)

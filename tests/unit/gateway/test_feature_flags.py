@@ -1,6 +1,7 @@
 import pytest
 
 from gateway.feature_flags import enabled_flags, read_disallowed_flags
+from selfhosted_models.errors import SettingInvalid
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ def test_setting_is_read(text: str, read: object) -> None:
 
 @pytest.mark.parametrize("text", ["a", "[]", "7", '{"saas": "a"}', '{"saas": [7]}', '{"saas": {}}'])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the JSON parser has words of its own
+    with pytest.raises(SettingInvalid, match="DISALLOWED_FLAGS is not a JSON object"):
         read_disallowed_flags(text)
 
 

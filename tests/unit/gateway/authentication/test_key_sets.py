@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.authentication.key_sets import MAX_KEYS, key_set_of, read_key_set
 from gateway.authentication.trusted_keys import load_own_keys
+from selfhosted_models.errors import SettingInvalid
 from tests.fakes.gitlab import key_id, public_jwk, rsa_key
 from tests.unit.gateway.signing import weak_key
 
@@ -95,5 +96,5 @@ def test_own_keys_are_read_from_pem_with_line_ends_written_out() -> None:
     ids=["1024 bits", "elliptic curve", "no key"],
 )
 def test_unfit_own_key_is_refused(pem: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the parser's own words vary
+    with pytest.raises(SettingInvalid, match="SIGNING_KEY is not a private RSA key"):
         load_own_keys(pem, "")

@@ -17,7 +17,7 @@ from gateway.authentication.trusted_keys import (
     issuer_sources,
 )
 from selfhosted_models.endpoints import parse_endpoint
-from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.errors import SettingInvalid
 from tests.fakes.gitlab import key_id, public_jwk, rsa_key
 from tests.unit.gateway import virtual_time
 from tests.unit.gateway.parts import NOWHERE, Clock, Instance, door, issuer_keys, source
@@ -109,7 +109,7 @@ def test_entry_that_is_no_pair_is_refused(entry: str) -> None:
 
 
 def test_issuer_that_is_no_url_is_refused() -> None:
-    with pytest.raises(EndpointRefused):
+    with pytest.raises(SettingInvalid, match="AIGW_GITLAB_URL"):
         issuer_sources("gitlab.example.com", [])
 
 

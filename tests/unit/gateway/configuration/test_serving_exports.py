@@ -147,5 +147,5 @@ def test_key_with_a_password_is_refused() -> None:
     locked = BestAvailableEncryption(b"password")
     pem = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()
 
-    with pytest.raises(ValueError, match="has a password"):
+    with pytest.raises(ValueError, match="without a password"):
         load_signing_key(pem)
