@@ -24,7 +24,7 @@ from docsearch.manifest import (
 )
 from docsearch.registry import PackageRegistry
 from docsearch.signing import public_text
-from docsearch.store import IndexStore
+from docsearch.store import Choice, IndexStore
 from docsearch.verifying import rejected, verify_index
 from docsearch.versions import GitLabVersion
 
@@ -53,6 +53,21 @@ class Installation:
     manifest: Manifest
     is_new: bool
     warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """That what is published was not installed, and why: it is what an operator did, or a replay.
+
+    Attributes:
+        version: Of the index that answers on.
+        reason: For admins.
+        is_suspicious: Whether it is also what somebody would do who plays back an old index.
+    """
+
+    version: GitLabVersion
+    reason: str
+    is_suspicious: bool = False
 
 
 def sign_index(
@@ -148,8 +163,7 @@ def install_published(
     done = _install_published(
         store, registry, text, manifest, allow_downgrade=allow_downgrade, on_bytes=on_bytes
     )
-    warning = f"No documentation of GitLab {wanted} is published; this is {choice.version}'s."
-    return replace(done, warning=warning if choice.warning else "")
+    return _warned(done, wanted, choice)
 
 
 def reconcile_docs_index(
@@ -159,27 +173,31 @@ def reconcile_docs_index(
     trusted: frozenset[str],
     *,
     on_bytes: OnBytes = _untold,
-) -> Installation | None:
+) -> Installation | Kept:
     """Bring what is on disk in line with what is published for `wanted`, if it is not.
 
     What an operator did on this node stays: an index that was rolled back, which is now the
     previous one, is not installed again, and a newer one is not replaced by an older one.
 
-    Returns:
-        The installation; None where the operator's choice stays.
-
     Raises:
         DocsIndexError: One of its leaves. The active index goes on answering.
         OSError: The disk failed.
     """
-    version = registry.choose(wanted).version
+    choice = registry.choose(wanted)
+    version = choice.version
     text, published = _published_manifest(registry, version, trusted)
     previous, active = store.previous_manifest_of(version), store.manifest_of(version)
-    if previous and previous.sha256 == published.sha256:
-        return None
     if active and active.created > published.created:
-        return None
-    return _install_published(store, registry, text, published, on_bytes=on_bytes)
+        return Kept(version, f"{_older(published, active)}. It is not taken.", is_suspicious=True)
+    if previous and previous.sha256 == published.sha256:
+        return Kept(version, "The published index was rolled back here. Another one will be taken.")
+    done = _install_published(store, registry, text, published, on_bytes=on_bytes)
+    return _warned(done, wanted, choice)
+
+
+def _warned(done: Installation, wanted: GitLabVersion | None, choice: Choice) -> Installation:
+    warning = f"No documentation of GitLab {wanted} is published; this is {choice.version}'s."
+    return replace(done, warning=warning if choice.warning else "")
 
 
 def _install_published(
@@ -221,10 +239,16 @@ def _require_not_older(store: IndexStore, manifest: Manifest, *, allow_downgrade
     active = store.manifest_of(manifest.version)
     if active and manifest.created < active.created and not allow_downgrade:
         raise DowngradeRefused(
-            f"The index of GitLab {manifest.version}'s documentation was made on "
-            f"{manifest.created:%Y-%m-%d %H:%M:%S}, the active one on "
-            f"{active.created:%Y-%m-%d %H:%M:%S}. To go back to it, use --allow-downgrade."
+            f"{_older(manifest, active)}. To go back to it, use --allow-downgrade."
         )
+
+
+def _older(manifest: Manifest, active: Manifest) -> str:
+    return (
+        f"The index of GitLab {manifest.version}'s documentation was made on "
+        f"{manifest.created:%Y-%m-%d %H:%M:%S}, the active one on "
+        f"{active.created:%Y-%m-%d %H:%M:%S}"
+    )
 
 
 def _install(

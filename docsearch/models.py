@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -23,8 +23,11 @@ from docsearch.results import Outcome
 
 #: A download of the largest index ends within ten minutes.
 _LOOK_ENDS_WITHIN = timedelta(minutes=10)
+#: Workers read every two seconds whether they are to look.
+_LOOK_BEGINS_WITHIN = timedelta(seconds=10)
 #: Checks that are kept.
 _CHECKS_KEPT = 100
+_ONLY_ROW = 1
 
 
 class UnansweredQuestionQuerySet(models.QuerySet["UnansweredQuestion"]):
@@ -221,7 +224,7 @@ class RegistryLook(models.Model):
         LOOKING = "looking", "looking"
         FETCHING = "fetching", "fetching"
         CURRENT = "current", "up to date"
-        KEPT = "kept", "kept as the operator left it"
+        KEPT = "kept", "left as it is"
         FAILED = "failed", "failed"
 
     id = models.BigAutoField(primary_key=True)
@@ -248,6 +251,33 @@ class RegistryLook(models.Model):
         """Whether it still goes on; one that was silent for long has died."""
         is_begun = self.state in {self.State.LOOKING, self.State.FETCHING}
         return is_begun and timezone.now() - self.looked_at < _LOOK_ENDS_WITHIN
+
+
+class CheckRequestQuerySet(models.QuerySet["CheckRequest"]):
+    def ask(self) -> None:
+        """Have every worker that reads this database look in the package registry soon."""
+        self.update_or_create(pk=_ONLY_ROW, defaults={"asked_at": timezone.now()})
+
+    def last_asked_at(self) -> datetime | None:
+        """Return when somebody last asked; None: never."""
+        return self.filter(pk=_ONLY_ROW).values_list("asked_at", flat=True).first()
+
+    def is_recent(self) -> bool:
+        """Return whether somebody asked so lately that not every worker has begun to look."""
+        asked_at = self.last_asked_at()
+        return asked_at is not None and timezone.now() - asked_at < _LOOK_BEGINS_WITHIN
+
+
+class CheckRequest(models.Model):
+    """That somebody wants the package registry looked at now; one row, read by every worker."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    asked_at = models.DateTimeField(help_text="UTC.")
+
+    objects = CheckRequestQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"asked at {self.asked_at:%Y-%m-%d %H:%M:%S}"
 
 
 class InstalledIndex(models.Model):

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from urllib.parse import quote
 from docsearch.cleaning import stem
 from docsearch.errors import IndexMissing, IndexUnusable, SearchStopped
 from docsearch.everyday import everyday_vocabulary
-from docsearch.index import DocsIndex, IndexFacts
+from docsearch.index import SEARCH_WITHIN_S, DocsIndex, IndexFacts
 from docsearch.query import Query, parse_query
 from docsearch.ranking import Hit, is_used, rank
 from docsearch.results import (
@@ -59,25 +60,27 @@ def search_docs(
         limit: Most passages wanted, 1 to 30; each is of another page.
         token_budget: The passages together stay within it; the best one is cut to fit, if need be.
     """
+    stop_at = time.monotonic() + SEARCH_WITHIN_S
     try:
         index, choice = store.open(wanted_version)
         result = search_index(index, text, limit=limit, token_budget=token_budget)
     except (IndexMissing, IndexUnusable) as error:
         return SearchResult(Outcome.NO_INDEX, str(error))
     if result.outcome is not Outcome.STOPPED and result.match < _SURE_MATCH:
-        result = _unless_newer_documents_it(store, text, result, choice.version)
+        left_s = max(0.0, stop_at - time.monotonic())
+        result = _unless_newer_documents_it(store, text, result, choice.version, left_s)
     return replace(result, warning=choice.warning)
 
 
 def _unless_newer_documents_it(
-    store: IndexStore, text: str, result: SearchResult, searched: GitLabVersion
+    store: IndexStore, text: str, result: SearchResult, searched: GitLabVersion, within_s: float
 ) -> SearchResult:
-    """Say so if the newest installed documentation answers a question far better."""
+    """Say so if the newest installed documentation, asked in time, answers far better."""
     try:
         newest, choice = store.open(None)
         if choice.version <= searched:
             return result
-        newer = search_index(newest, text, limit=1)
+        newer = search_index(newest, text, limit=1, within_s=within_s)
     except (IndexMissing, IndexUnusable):
         return result
     if newer.match < result.match + _BETTER_MATCH:
@@ -92,6 +95,7 @@ def search_index(
     *,
     limit: int = DEFAULT_LIMIT,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
+    within_s: float = SEARCH_WITHIN_S,
 ) -> SearchResult:
     """Answer a question from an index.
 
@@ -100,13 +104,14 @@ def search_index(
         text: The question; FTS5 operators in it are words.
         limit: As of `search_docs`.
         token_budget: As of `search_docs`.
+        within_s: Time for it, waiting for its turn included.
 
     Raises:
         IndexUnusable: The index is damaged.
     """
     version = index.facts.gitlab_version
     try:
-        with index.reading() as connection:
+        with index.reading(within_s=within_s) as connection:
             query = _parse(connection, index, text)
             ranking = rank(connection, index.layout, query, max(1, min(limit, MAX_LIMIT)))
             found = _passages(connection, index.facts, ranking.hits)
@@ -160,7 +165,7 @@ def _parse(connection: sqlite3.Connection, index: DocsIndex, text: str) -> Query
 
 
 def within(token_budget: int, passages: Iterator[Passage]) -> Iterator[Passage]:
-    """Yield what fits; of the first, at least its beginning."""
+    """Yield what fits; of the first, at least its beginning, and be it one word."""
     left = token_budget
     for at, passage in enumerate(passages):
         if passage.token_count > left:
@@ -238,7 +243,7 @@ def _cut(passage: Passage, tokens: int) -> Passage:
         return passage
     ends = 0
     for count, word in enumerate(re.finditer(r"\S+", passage.content), start=1):
-        if int(count * TOKENS_PER_WORD) > tokens:
+        if int(count * TOKENS_PER_WORD) > tokens and ends:
             break
         ends = word.end()
     content = passage.content[:ends]

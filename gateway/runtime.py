@@ -46,7 +46,7 @@ from gateway.documentation.questions import (
 )
 from gateway.documentation.registry import DocsRegistryPlace, docs_registry_from_settings
 from gateway.documentation.search import DocsSearch
-from gateway.documentation.upkeep import DocsUpkeep
+from gateway.documentation.upkeep import READ_REQUESTS_EVERY_S, CheckRequests, DocsUpkeep
 from gateway.feature_flags import DisallowedFlags, read_disallowed_flags
 from gateway.logs import tell_configuration
 from gateway.metrics import Sampler
@@ -296,6 +296,13 @@ class Runtime:
             )
             reconciling = keep_running("documentation", runtime.docs_upkeep.follow)
             runtime._tasks.append(asyncio.create_task(reconciling))
+            if place is None:
+                requests = CheckRequests(runtime.docs_upkeep.look_now)
+                reading = database_step(
+                    runtime._configuration_thread, requests.read, READ_REQUESTS_EVERY_S
+                )
+                waking = keep_running("documentation checks", reading)
+                runtime._tasks.append(asyncio.create_task(waking))
         if place is None:
             runtime._record_usage()
         for upkeep in (trust.issuer_keys, trust.deny_list):

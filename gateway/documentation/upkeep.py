@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 import structlog
 
 from docsearch.errors import DocsIndexError, InstallationUnderWay
-from docsearch.installing import reconcile_docs_index
-from docsearch.models import RegistryLook
+from docsearch.installing import Installation, Kept, reconcile_docs_index
+from docsearch.models import CheckRequest, RegistryLook
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.documentation.blocking_fetch import LoopRuns
@@ -22,6 +23,7 @@ from selfhosted_models.endpoints import UrlPolicy
 log = structlog.get_logger(__name__)
 
 EVERY_S = 60.0
+READ_REQUESTS_EVERY_S = 2.0
 _PROGRESS_STEPS = 20
 
 
@@ -84,7 +86,7 @@ class DocsUpkeep:
         return EVERY_S * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
 
     async def follow(self) -> float:
-        """Look, and wait until it is time to look again, or somebody wants it now."""
+        """Look, and wait until it is time to look again, or `look_now` is called."""
         wait_s = await self.round()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._asked.wait(), wait_s)
@@ -130,21 +132,51 @@ class DocsUpkeep:
                     )
                     self._told[version] = str(error)
                 continue
-            if done is None:
-                self._report(Look(name, RegistryLook.State.KEPT))
+            if isinstance(done, Kept):
+                self._tell_kept(version, done)
             else:
-                answering = str(done.manifest.version)
-                self._report(Look(name, RegistryLook.State.CURRENT, gitlab_version=answering))
-            self._told.pop(version, None)
-            if done and done.is_new:
-                manifest = done.manifest
-                log.info(
-                    "docs_index.installed",
-                    wanted=_name_of(version),
-                    version=str(manifest.version),
-                    sha256=manifest.sha256,
-                    index_bytes=manifest.size,
-                )
+                self._told.pop(version, None)
+                self._tell_installed(version, done)
+
+    def _tell_kept(self, wanted: GitLabVersion | None, kept: Kept) -> None:
+        look = Look(str(wanted or ""), RegistryLook.State.KEPT, kept.reason, str(kept.version))
+        self._report(look)
+        if kept.is_suspicious and self._told.get(wanted) != kept.reason:
+            log.warning("docs_index.not_installed", wanted=_name_of(wanted), reason=kept.reason)
+        self._told[wanted] = kept.reason
+
+    def _tell_installed(self, wanted: GitLabVersion | None, done: Installation) -> None:
+        manifest = done.manifest
+        look = Look(str(wanted or ""), RegistryLook.State.CURRENT, done.warning)
+        self._report(replace(look, gitlab_version=str(manifest.version)))
+        if done.is_new:
+            log.info(
+                "docs_index.installed",
+                wanted=_name_of(wanted),
+                version=str(manifest.version),
+                sha256=manifest.sha256,
+                index_bytes=manifest.size,
+            )
+
+
+class CheckRequests:
+    """Wakes a worker when somebody, on whatever node, wants the registry looked at now."""
+
+    def __init__(self, look_now: Callable[[], None]) -> None:
+        self._look_now = look_now
+        self._known_at: datetime | None = None
+        self._has_read = False
+
+    def read(self) -> None:
+        """Read the request; blocks. The first one read is older than the worker, which has looked.
+
+        Raises:
+            DatabaseError, InterfaceError: The database is away.
+        """
+        asked_at = CheckRequest.objects.last_asked_at()
+        if self._has_read and asked_at != self._known_at:
+            self._look_now()
+        self._known_at, self._has_read = asked_at, True
 
 
 def _name_of(version: GitLabVersion | None) -> str:

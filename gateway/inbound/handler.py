@@ -114,6 +114,8 @@ class GatewayHandler:
                     request.headers, request.client_address, repeats_claims=not is_any_client
                 )
                 request.turn = request.runtime.quotas.enter(exchange.user)
+                if not exchange.caller.is_own_issued:  # only an instance knows what it is
+                    request.runtime.docs.hear_of(request.headers.get("X-Gitlab-Version", ""))
             is_public = request.path_info in PUBLIC_PATHS
             max_bytes = MAX_PUBLIC_BODY_BYTES if is_public else MAX_BODY_BYTES
             # Set, not streamed: Django would refuse more than 2.5 MB, and we have our own limit.

@@ -14,7 +14,7 @@ from django.urls import path
 from docsearch.backend import LocalBackend, SearchBackend
 from docsearch.errors import DocsIndexError
 from docsearch.golden import AMONG_FIRST
-from docsearch.models import GoldenQuestion, RegistryLook, UnansweredQuestion
+from docsearch.models import CheckRequest, GoldenQuestion, UnansweredQuestion
 from docsearch.query import MAX_QUERY_CHARS
 from docsearch.signing import load_signing_key, public_text
 from docsearch.store import IndexStore
@@ -24,10 +24,8 @@ from gateway.documentation.indexes import (
     history,
     installed_indexes,
     recent_looks,
-    record_look,
     roll_back,
 )
-from gateway.documentation.upkeep import Look
 from gateway.pages.frame import SEND, guarded, is_number, page
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
 from gateway.runtime import Runtime
@@ -88,7 +86,7 @@ def _indexes(request: HttpRequest) -> HttpResponse:
         "indexes": installed_indexes(_store()),
         "own_key": public_text(load_signing_key(settings.DOCS_SIGNING_KEY).public_key()),
         "looks": looks,
-        "is_busy": any(look.is_under_way for look in looks),
+        "is_busy": CheckRequest.objects.is_recent() or any(look.is_under_way for look in looks),
         "history": history(),
         "unanswered_count": UnansweredQuestion.objects.open().count(),
         "can_change": request.user.has_perm(_CHANGE),
@@ -97,15 +95,12 @@ def _indexes(request: HttpRequest) -> HttpResponse:
 
 
 def _check(request: HttpRequest) -> HttpResponseRedirect:
-    runtime = _runtime(request)
-    if runtime is None or runtime.docs_upkeep is None:
+    if not settings.DOCS_REGISTRY_URL:
         messages.error(request, "No package registry is named: set DOCS_REGISTRY_URL.")
     else:
+        CheckRequest.objects.ask()
         record(attribution_of_request(request, Origin.WEB), "docs_index.check_asked")
-        for version in runtime.docs.wanted_versions():
-            record_look(Look(str(version or ""), RegistryLook.State.LOOKING))
-        runtime.docs_upkeep.look_now()
-        messages.success(request, "Looking in the package registry. This page follows it.")
+        messages.success(request, "Every node looks within seconds. This page follows it.")
     return redirect("admin:documentation")
 
 
@@ -205,11 +200,6 @@ def _store() -> IndexStore:
     return IndexStore.below(settings.DATA_DIR)
 
 
-def _runtime(request: HttpRequest) -> Runtime | None:
-    runtime: Runtime | None = getattr(request, "scope", {}).get(RUNTIME_IN_SCOPE)
-    return runtime
-
-
 def _backend(request: HttpRequest) -> SearchBackend:
-    runtime = _runtime(request)
+    runtime: Runtime | None = getattr(request, "scope", {}).get(RUNTIME_IN_SCOPE)
     return runtime.docs.backend if runtime else LocalBackend(_store())

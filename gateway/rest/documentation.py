@@ -17,7 +17,7 @@ from docsearch.errors import (
     PreviousMissing,
     VersionInvalid,
 )
-from docsearch.models import RegistryLook
+from docsearch.models import CheckRequest, RegistryLook
 from docsearch.query import MAX_QUERY_CHARS
 from docsearch.results import Outcome, Passage
 from docsearch.search import DEFAULT_LIMIT, MAX_LIMIT
@@ -118,18 +118,17 @@ class DocsIndexes(RestView):
         return Response(self._state())
 
     @extend_schema(
-        summary="Look in the package registry now; the list tells how it goes",
+        summary="Have every node look in the package registry now; the list tells how it goes",
         request=None,
         responses={202: DocumentationSerializer},
         parameters=[IDEMPOTENCY_KEY, REASON],
     )
     @idempotent
     def check(self, request: Request) -> Response:
-        runtime = _runtime(request)
-        if runtime is None or runtime.docs_upkeep is None:
+        if not settings.DOCS_REGISTRY_URL:
             raise DocsRefused(NO_REGISTRY)
+        CheckRequest.objects.ask()
         record(self.attribution(), "docs_index.check_asked")
-        runtime.docs_upkeep.look_now()
         return Response(self._state(), status=HTTPStatus.ACCEPTED)
 
     @extend_schema(
@@ -167,7 +166,9 @@ class SearchQuery(serializers.Serializer[Any]):
     """What is asked; operators are words."""
 
     q = serializers.CharField(
-        allow_blank=True, max_length=MAX_QUERY_CHARS, help_text="The question, in any words."
+        allow_blank=True,
+        help_text=f"The question, in any words; what follows {MAX_QUERY_CHARS} characters is left "
+        "out.",
     )
     gitlab_version = serializers.CharField(
         required=False, help_text="As in 17.4.0; left out: GITLAB_VERSION, or the newest."
@@ -233,8 +234,8 @@ class DocsSearches(RestView):
     )
     def retrieve(self, request: Request) -> Response:
         sent = request.query_params.dict()
-        if "q" in sent:
-            sent["q"] = sent["q"].replace("\0", " ")  # no question is an error
+        if "q" in sent:  # no question is an error
+            sent["q"] = sent["q"].replace("\0", " ")[:MAX_QUERY_CHARS]
         query = SearchQuery(data=sent)
         query.is_valid(raise_exception=True)
         asked = query.validated_data
@@ -247,14 +248,9 @@ class DocsSearches(RestView):
         return Response(FoundSerializer(result).data)
 
 
-def _runtime(request: Request) -> Runtime | None:
-    runtime: Runtime | None = getattr(request, "scope", {}).get(RUNTIME_IN_SCOPE)
-    return runtime
-
-
 def _backend(request: Request) -> SearchBackend:
     """Return the worker's own, whose indexes are open, where there is a worker."""
-    runtime = _runtime(request)
+    runtime: Runtime | None = getattr(request, "scope", {}).get(RUNTIME_IN_SCOPE)
     return runtime.docs.backend if runtime else LocalBackend(_store())
 
 

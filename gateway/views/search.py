@@ -7,6 +7,7 @@ from ninja import Body, Router
 
 from docsearch.results import Outcome, Passage
 from gateway.api_document import describes
+from gateway.documentation.search import version_of
 from gateway.errors import ScopeDenied
 from gateway.inbound.requests import GatewayRequest
 from gateway.schemas.search import SearchAnswer, SearchRequest
@@ -26,9 +27,10 @@ async def search_docs(request: GatewayRequest, payload: Body[SearchRequest]) -> 
     caller = request.exchange.caller
     if caller is None or _SCOPE not in caller.scopes:
         raise ScopeDenied("Unauthorized to search documentations")
+    sent = (payload.metadata.version, request.headers.get("X-Gitlab-Version", ""))
     result = await request.runtime.docs.search(
         payload.payload.query,
-        caller_version=payload.metadata.version,
+        caller_version=next(filter(version_of, sent), ""),
         limit=payload.payload.page_size,
     )
     return json_response(

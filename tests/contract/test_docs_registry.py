@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from pytest_django import Settings
 
 from docsearch.installing import install_published, sign_index
-from docsearch.manifest import manifest_path
+from docsearch.manifest import Manifest, manifest_path
 from docsearch.search import search_docs
 from docsearch.signing import load_signing_key
 from docsearch.store import IndexStore
@@ -168,6 +169,39 @@ def test_bytes_changed_in_the_registry_are_rejected(
     assert store.installed() == []
 
 
+def test_a_list_of_many_pages_is_read_to_its_end(
+    registry: PackageRegistryServer, store: IndexStore, tmp_path: Path
+) -> None:
+    registry.page_size = 1
+    for number, version in enumerate(["17.4.0", "16.11.0", "17.3.0"]):
+        publish(tmp_path, f"page{number}", version)
+
+    fetch("--gitlab-version", "17.3.5")
+
+    assert [*map(str, store.installed())] == ["17.3.0"]
+
+
+def test_what_lies_on_disk_of_a_download_is_checked_with_the_rest(
+    registry: PackageRegistryServer, store: IndexStore, tmp_path: Path
+) -> None:
+    publish(tmp_path, "one")
+    place = docs_registry_from_settings()
+    assert place
+    manifest = Manifest.parse(registry.files["17.4.0"]["manifest.json"])
+    for forged in (b"forged", bytes(manifest.size), bytes(manifest.size + 1)):
+        partial = store.partial_path(manifest)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(forged)
+
+        with pytest.raises(CommandError, match="not those that were signed"):
+            fetch()
+
+        assert store.installed() == []
+        assert not partial.exists()
+    fetch()
+    assert answering(store) == ["doc/one.md"]
+
+
 @pytest.mark.parametrize("then", [None, "no_ranges"])
 def test_a_killed_download_goes_on_where_it_ended(
     registry: PackageRegistryServer, store: IndexStore, tmp_path: Path, then: Fault | None
@@ -258,14 +292,16 @@ def test_what_is_published_is_checked_first(
     assert registry.asked == []
 
 
-async def upkeep(store: IndexStore, *wanted: GitLabVersion | None, rounds: int = 1) -> None:
-    """Do what a worker does every minute."""
+async def upkeep(store: IndexStore, *wanted: GitLabVersion | None, rounds: int = 1) -> list[Look]:
+    """Do what a worker does every minute; return what it reports."""
     place = docs_registry_from_settings()
     assert place
-    keeper = DocsUpkeep(place, store, lambda: wanted, UrlPolicy())
+    looks: list[Look] = []
+    keeper = DocsUpkeep(place, store, lambda: wanted, UrlPolicy(), looks.append)
     for _ in range(rounds):
         assert 50 < await keeper.round() < 70
     await keeper.aclose()
+    return looks
 
 
 async def test_a_worker_follows_what_is_published(
@@ -280,6 +316,17 @@ async def test_a_worker_follows_what_is_published(
 
     assert answering(store) == ["doc/two.md"]
     assert len(registry.downloads()) == 2
+
+
+async def test_a_worker_says_that_it_took_an_older_release(
+    registry: PackageRegistryServer, store: IndexStore, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(publish, tmp_path, "one")
+
+    (*_, taken) = await upkeep(store, GitLabVersion(17, 5, 0), rounds=2)
+
+    assert (taken.state, taken.gitlab_version) == ("current", "17.4.0")
+    assert taken.message == "No documentation of GitLab 17.5.0 is published; this is 17.4.0's."
 
 
 async def test_two_workers_install_an_index_once(
@@ -300,8 +347,10 @@ async def test_a_worker_leaves_a_rolled_back_index_alone_until_another_is_publis
         await asyncio.to_thread(publish, tmp_path, name)
         await upkeep(store, VERSION)
     store.rollback(VERSION)
-    await upkeep(store, VERSION)
+    (*_, left) = await upkeep(store, VERSION)
     assert answering(store) == ["doc/one.md"]
+    assert left.state == "kept"
+    assert "rolled back" in left.message
 
     await asyncio.to_thread(publish, tmp_path, "three")
     await upkeep(store, VERSION)
@@ -334,9 +383,15 @@ async def test_an_older_manifest_played_back_is_not_taken(
     await upkeep(store, VERSION)
     registry.files["17.4.0"] = older
 
-    await upkeep(store, VERSION)
+    with structlog.testing.capture_logs() as logged:
+        (*_, left) = await upkeep(store, VERSION, rounds=2)
 
     assert answering(store) == ["doc/new.md"]
+    assert (left.state, left.gitlab_version) == ("kept", "17.4.0")
+    assert "It is not taken" in left.message
+    assert [(event["event"], event["reason"]) for event in logged] == [
+        ("docs_index.not_installed", left.message)
+    ]
     with pytest.raises(CommandError, match="--allow-downgrade"):
         await asyncio.to_thread(fetch)
 

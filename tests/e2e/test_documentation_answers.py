@@ -8,6 +8,7 @@ real small LLM.
 import io
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ def registry() -> Iterator[PackageRegistryServer]:
 def fetching_gateway(
     registry: PackageRegistryServer, settings: Settings, tmp_path: Path
 ) -> Iterator[Gateway]:
-    """A gateway of the version 17.4.2 with a key of its own, and no documentation yet."""
+    """A gateway of the version 17.4.2 with a key of its own; the documentation was published late.
+
+    It has looked in the empty registry and would look again in a minute, were it not asked to.
+    """
     place = {"DOCS_REGISTRY_URL": registry.url, "DOCS_REGISTRY_TOKEN": registry.token}
     for name, value in place.items():
         setattr(settings, name, value)
@@ -48,9 +52,17 @@ def fetching_gateway(
     call_command("build_docs_index", *source, "--output", index, stdout=io.StringIO())
     call_command("publish_docs_index", index, stdout=told)
     publisher = told.getvalue().split()[-1]
+    published, registry.files = registry.files, defaultdict(dict)
     with gateway(
         tmp_path, **place, DOCS_TRUSTED_KEYS=publisher, GITLAB_VERSION="17.4.2"
     ) as running:
+        token = running.manage("create_api_token", "ci", "--scopes", "write_configuration").strip()
+        registry.files = published
+        answer = httpx.post(
+            f"{running.url}/api/v1/docs-indexes/check/",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert answer.status_code == 202, answer.text
         yield running
 
 

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, Self, cast
+from urllib.parse import parse_qsl
 
 import httptools
 
@@ -26,13 +28,16 @@ class Request:
     Attributes:
         method: GET, POST, …
         path: Without the query.
+        query: Its fields; of repeated ones the last.
         headers: Names in lower case; the last of repeated ones.
         body: Whole body.
     """
 
-    def __init__(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    def __init__(self, method: str, url: bytes, headers: dict[str, str], body: bytes) -> None:
+        parsed = httptools.parse_url(url)
         self.method = method
-        self.path = path
+        self.path = parsed.path.decode("latin-1")
+        self.query = dict(parse_qsl((parsed.query or b"").decode("latin-1")))
         self.headers = headers
         self.body = body
 
@@ -113,8 +118,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         method = self._parser.get_method().decode("latin-1")
-        path = httptools.parse_url(self._url).path.decode("latin-1")
-        self._requests.put_nowait(Request(method, path, self._headers, self._body))
+        self._requests.put_nowait(Request(method, self._url, self._headers, self._body))
 
     # What the fakes call.
 
@@ -273,7 +277,9 @@ def send_whole(
     *,
     status: int = 200,
     content_type: str = "application/json",
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Send an answer in one go, with its length."""
-    connection.send_head(status, {"Content-Type": content_type}, content_length=len(body))
+    sent = {"Content-Type": content_type, **headers}
+    connection.send_head(status, sent, content_length=len(body))
     connection.send(body)

@@ -32,6 +32,7 @@ class PackageRegistryServer(LoopbackServer):
         deploy_token: One that may read and write files and not list packages.
         files: Content by package version and file name.
         fault: How downloads of an index fail; None works.
+        page_size: Packages in one page of the list.
         is_stalled: Set once a download stands still.
         is_let_go: Set once the other side has closed it.
         asked: Method and path of each request so far, with its range if it had one.
@@ -44,6 +45,7 @@ class PackageRegistryServer(LoopbackServer):
         super().__init__()
         self.files: dict[str, dict[str, bytes]] = defaultdict(dict)
         self.fault: Fault | None = None
+        self.page_size = 100
         self.is_stalled = threading.Event()
         self.is_let_go = threading.Event()
         self.asked: list[str] = []
@@ -63,7 +65,7 @@ class PackageRegistryServer(LoopbackServer):
         if not is_owner and request.headers.get("deploy-token") != self.deploy_token:
             send_whole(connection, b'{"message":"401 Unauthorized"}', status=401)
         elif request.path == PROJECT_PATH and is_owner:
-            self._list(connection)
+            self._list(request, connection)
         elif found := _FILE.fullmatch(request.path):
             _package, version, name = found.groups()
             if request.method == "PUT":
@@ -74,14 +76,17 @@ class PackageRegistryServer(LoopbackServer):
         else:
             send_whole(connection, b'{"message":"404 Not Found"}', status=404)
 
-    def _list(self, connection: Connection) -> None:
+    def _list(self, request: Request, connection: Connection) -> None:
         packages = [
             {"name": "gitlab-docs", "version": version}
             for version, files in self.files.items()
             if files
         ]
         packages.append({"name": "gitlab-docs-more", "version": "99.0.0"})
-        send_whole(connection, json_body(packages))
+        page = int(request.query.get("page", "1"))
+        begins, ends = self.page_size * (page - 1), self.page_size * page
+        headers = {"X-Next-Page": str(page + 1) if ends < len(packages) else ""}
+        send_whole(connection, json_body(packages[begins:ends]), headers=headers)
 
     async def _download(
         self, request: Request, connection: Connection, content: bytes | None, name: str

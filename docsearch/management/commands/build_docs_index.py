@@ -71,7 +71,10 @@ class Command(BaseCommand):
         except DocsIndexError as error:
             raise CommandError(str(error)) from error
         except OSError as error:
-            raise CommandError(f"The index cannot be written: {error}.") from error
+            raise CommandError(
+                f"The index cannot be written: {error.strerror or error}. Give --output a file in "
+                "a folder that exists, with room for it."
+            ) from error
         places = [str(output)] * (output is not None) + ["this node's data folder"] * install
         self.stdout.write(
             f"GitLab {version}: {summary.page_count} pages, {summary.section_count} sections, "

@@ -55,7 +55,7 @@ class Command(BaseCommand):
         wanted_version()  # what is wrong with the setting is no fault of a line
         with open_backend() as self.backend:
             if stdio:
-                for line in sys.stdin:
+                for line in sys.stdin.buffer:
                     self.stdout.write(json.dumps(self._answer_line(line, gitlab_version)))
                     self.stdout.flush()
                 return
@@ -68,6 +68,8 @@ class Command(BaseCommand):
             raise CommandError(_NOT_IN_ENGINE if settings.DOCS_SEARCH_URL else _NOT_INSTALLED)
 
     def _search(self, query: str, version: str | None, limit: int) -> SearchResult:
+        if not 1 <= limit <= MAX_LIMIT:
+            raise CommandError(f"The limit is a number from 1 to {MAX_LIMIT}.", returncode=2)
         return self.backend.search(
             query,
             wanted_version=wanted_version(version),
@@ -75,7 +77,7 @@ class Command(BaseCommand):
             token_budget=limit * MAX_PASSAGE_TOKENS,
         )
 
-    def _answer_line(self, line: str, wanted: str | None) -> dict[str, Any]:
+    def _answer_line(self, line: bytes, wanted: str | None) -> dict[str, Any]:
         """Answer one line; a bad one is answered too, so that whoever writes them keeps in step."""
         try:
             asked = _read_line(line)
@@ -89,7 +91,7 @@ class Command(BaseCommand):
         return as_document(result)
 
 
-def _read_line(line: str) -> dict[str, Any]:
+def _read_line(line: bytes) -> dict[str, Any]:
     asked = json.loads(line)
     if not (
         isinstance(asked, dict)
@@ -131,7 +133,8 @@ def as_text(result: SearchResult) -> str:
     if result.shown_query:
         notes.append(f"Showing results for: {result.shown_query}")
     entries = [
-        f"{' > '.join((passage.title, *passage.trail))}\n{passage.url}\n\n{passage.content}\n"
-        for passage in result.passages
+        f"[{number}] {' > '.join((passage.title, *passage.trail))}\n{passage.url}\n\n"
+        f"{passage.content}\n"
+        for number, passage in enumerate(result.passages, start=1)
     ]
     return "\n".join([*filter(None, notes), *entries])

@@ -16,6 +16,32 @@ KEY = Ed25519PrivateKey.generate()
 TRUSTED = frozenset({public_text(KEY.public_key())})
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
+#: Questions that are none: no surface may answer them with an error.
+ODD = [
+    "",
+    " \n\t",
+    "?",
+    "a",
+    "AND",
+    "OR NOT",
+    "NEAR(",
+    'AND OR NOT NEAR * " ( )',
+    "title : secret",
+    "^board + -board board*",
+    '"',
+    "'; DROP TABLE pages; --",
+    "\0",
+    "board\0board",
+    "🦊 🦊",
+    "イシューボードの作り方",
+    "\ud800",
+    "e\u0301" * 50,
+    "word " * 200_000,
+    "x" * 1_000_000,
+    "(" * 1_000_000,
+    "the " * 50,
+]
+
 
 def source_of(**pages: str) -> Source:
     """Return a source whose pages are `doc/<name>.md`."""

@@ -84,6 +84,8 @@ def test_the_wanted_version_of_the_settings_is_searched(settings: Settings) -> N
         (["search_docs"], "QUERY or --stdio"),
         (["search_docs", "x", "--stdio"], "QUERY or --stdio"),
         (["search_docs", "x", "--gitlab-version", "latest"], "17.4.0"),
+        (["search_docs", "x", "--limit", "0"], "1 to 30"),
+        (["search_docs", "x", "--limit", "31"], "1 to 30"),
     ],
 )
 def test_misuse_exits_2_and_says_what_to_give(arguments: list[str], told: str) -> None:
@@ -91,6 +93,13 @@ def test_misuse_exits_2_and_says_what_to_give(arguments: list[str], told: str) -
         run(*arguments)
 
     assert refused.value.returncode == 2
+
+
+def test_a_folder_that_is_missing_is_told_with_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="Give --output a file") as failed:
+        build("--output", str(tmp_path / "nowhere" / "docs.sqlite3"))
+
+    assert failed.value.returncode == 1
 
 
 def test_search_without_an_index_exits_1_and_says_what_to_do() -> None:
@@ -103,19 +112,22 @@ def test_search_without_an_index_exits_1_and_says_what_to_do() -> None:
 def test_stdio_answers_every_line_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
     build("--install")
     lines = [
-        '{"query": "create a board", "limit": 1, "gitlab_version": "17.4.0"}',
-        '{"query": "runner"}',
-        "nonsense",
-        '{"limit": 3}',
-        '{"query": "x", "limit": "many"}',
-        '{"query": "x", "gitlab_version": "latest"}',
-        '{"query": ""}',
+        b'{"query": "create a board", "limit": 1, "gitlab_version": "17.4.0"}',
+        b'{"query": "runner"}',
+        b"nonsense",
+        b"\xff\xfe",
+        b'{"limit": 3}',
+        b'{"query": "x", "limit": "many"}',
+        b'{"query": "x", "limit": 0}',
+        b'{"query": "x", "gitlab_version": "latest"}',
+        b'{"query": ""}',
     ]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
+    stdin = io.TextIOWrapper(io.BytesIO(b"\n".join(lines) + b"\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
 
     answers = [json.loads(line) for line in run("search_docs", "--stdio").splitlines()]
 
     assert len(answers) == len(lines)
-    assert [bool(answer["results"]) for answer in answers] == [True, True] + [False] * 5
+    assert [bool(answer["results"]) for answer in answers] == [True, True] + [False] * 7
     assert len(answers[0]["results"]) == 1
     assert all(answer["reason"] for answer in answers[2:])

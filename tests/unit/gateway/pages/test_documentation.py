@@ -13,7 +13,12 @@ from pytest_django import Settings
 
 from docsearch.backend import LocalBackend
 from docsearch.golden import GoldenEntry
-from docsearch.models import GoldenQuestion, RegistryLook, UnansweredQuestion
+from docsearch.models import (
+    CheckRequest,
+    GoldenQuestion,
+    RegistryLook,
+    UnansweredQuestion,
+)
 from docsearch.store import IndexStore
 from gateway.documentation.indexes import note_installed, record_look
 from gateway.documentation.questions import check_changed
@@ -138,6 +143,17 @@ def test_without_a_registry_a_check_says_what_to_set(admin: Client) -> None:
     answer = admin.post(f"{PAGE}check/", follow=True)
 
     assert "set DOCS_REGISTRY_URL" in answer.content.decode()
+
+
+def test_a_check_is_asked_of_every_node_and_followed(admin: Client, settings: Settings) -> None:
+    settings.DOCS_REGISTRY_URL = "https://gitlab.example.com/api/v4/projects/1/packages"
+
+    told = admin.post(f"{PAGE}check/", follow=True).content.decode()
+
+    assert CheckRequest.objects.is_recent()
+    assert "Every node looks within seconds" in told
+    assert "data-follows" in told
+    assert AuditRecord.objects.filter(action="docs_index.check_asked").count() == 1
 
 
 # --- Search ---------------------------------------------------------------------------------------

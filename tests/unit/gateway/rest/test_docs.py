@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from docsearch.backend import LocalBackend
 from docsearch.golden import GoldenEntry
-from docsearch.models import GoldenQuestion, InstalledIndex, RegistryLook
+from docsearch.models import CheckRequest, GoldenQuestion, InstalledIndex, RegistryLook
 from docsearch.store import IndexStore
 from gateway.documentation.indexes import note_installed, record_look
 from gateway.documentation.questions import check_changed
@@ -58,7 +58,9 @@ def test_a_question_is_answered_with_passages_and_what_was_repaired(
     assert found["gitlab_version"] == "17.4.0"
 
 
-@pytest.mark.parametrize("q", ["", "%00", "AND+OR+NOT+%22(", "%F0%9F%98%80", "a"])
+@pytest.mark.parametrize(
+    "q", ["", "%00", "AND+OR+NOT+%22(", "%F0%9F%98%80", "%ED%A0%80", "%FF", "a", "a+" * 20_000]
+)
 def test_no_question_is_an_error(api: Api, store: IndexStore, tmp_path: Path, q: str) -> None:
     install(store, tmp_path, boards=BOARDS)
 
@@ -154,3 +156,14 @@ def test_without_a_registry_there_is_nothing_to_check(api: Api) -> None:
 
     assert answer.status_code == 409
     assert "DOCS_REGISTRY_URL" in answer.json()["detail"]
+
+
+def test_a_check_is_asked_of_every_node_and_recorded(api: Api, settings: Settings) -> None:
+    settings.DOCS_REGISTRY_URL = "https://gitlab.example.com/api/v4/projects/1/packages"
+    before = CheckRequest.objects.last_asked_at()
+
+    answer = api.post("docs-indexes/check/", {})
+
+    assert answer.status_code == 202
+    assert CheckRequest.objects.last_asked_at() != before
+    assert AuditRecord.objects.filter(action="docs_index.check_asked").count() == 1

@@ -9,7 +9,7 @@ from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
 from gateway.documentation.search import DocsSearch
 from gateway.inbound.handler import GatewayHandler
-from tests.unit.docsearch.pages import install
+from tests.unit.docsearch.pages import ODD, install
 from tests.unit.gateway.asgi import Client
 from tests.unit.gateway.parts import ModelServer, runtime, text_answer
 from tests.unit.gateway.signing import headers, mint
@@ -24,7 +24,9 @@ def store(tmp_path: Path) -> IndexStore:
     return store
 
 
-async def search(docs: DocsSearch, query: str, *, version: str = "17.4.1-ee") -> dict[str, Any]:
+async def search(
+    docs: DocsSearch, query: str, *, version: str = "17.4.1-ee", **more: str
+) -> dict[str, Any]:
     part = runtime(ModelServer(text_answer("1")))
     part.docs = docs
     body = {
@@ -32,7 +34,7 @@ async def search(docs: DocsSearch, query: str, *, version: str = "17.4.1-ee") ->
         "metadata": {"source": "GitLab EE", "version": version},
         "payload": {"query": query, "page_size": 1},
     }
-    sent = headers(mint(scopes=["documentation_search"]))
+    sent = headers(mint(scopes=["documentation_search"]), **more)
     answer = await Client(GatewayHandler(part)).post("/v1/search/gitlab-docs", sent, json=body)
     docs.close()
     assert answer.status == 200
@@ -78,3 +80,22 @@ async def test_a_caller_of_unreadable_version_is_answered_from_the_newest(
     answer = await search(DocsSearch(LocalBackend(store)), "board", version="unknown")
 
     assert answer["response"]["results"]
+    assert "17.4.0" in answer["metadata"]["warning"]
+
+
+async def test_the_version_in_the_header_counts_where_the_body_has_none(store: IndexStore) -> None:
+    docs = DocsSearch(LocalBackend(store))
+
+    answer = await search(docs, "board", version="", x_gitlab_version="16.0.0-ee")
+
+    assert "16.0.0" in answer["metadata"]["reason"]
+    assert answer["response"]["results"] == []
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+async def test_whatever_is_asked_has_an_answer_or_a_reason(store: IndexStore, text: str) -> None:
+    text = text.encode(errors="replace").decode()[:400_000]  # as JSON and the contract have it
+
+    answer = await search(DocsSearch(LocalBackend(store)), text)
+
+    assert answer["response"]["results"] or answer["metadata"]["reason"]
