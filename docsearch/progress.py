@@ -1,5 +1,6 @@
-"""A progress bar on standard error, for commands that people wait for."""
+"""What standard error shows while people wait for a command."""
 
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -15,3 +16,15 @@ def progress_bar(unit: str) -> Callable[[int, int], None]:
         sys.stderr.write(f"\r[{filled:<{_BAR_CHARS}}] {done:,}/{of:,} {unit}{end}")
 
     return draw if sys.stderr.isatty() else lambda done, of: None
+
+
+def waiting_line() -> Callable[[str], None]:
+    """Return what shows in one line what is waited for; "" takes it away. Nothing into a file."""
+
+    def show(what: str) -> None:
+        columns = shutil.get_terminal_size().columns
+        line = f"... {what}"[: columns - 1] if what else ""
+        sys.stderr.write(f"\r\x1b[K{line}")
+        sys.stderr.flush()
+
+    return show if sys.stderr.isatty() else lambda what: None

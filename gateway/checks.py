@@ -7,6 +7,7 @@ from typing import Any
 
 import django.conf
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
 from docsearch import signing
@@ -49,11 +50,12 @@ def _invalid(read: Callable[[], object], check_id: str) -> Iterator[CheckMessage
 
 
 def _check_ca_bundle() -> Iterator[CheckMessage]:
-    yield from _invalid(trusted_roots, "gateway.E018")
+    yield from _invalid(trusted_roots, "gateway.E025")
 
 
 def _check_encryption_keys() -> Iterator[CheckMessage]:
-    yield from _invalid(lambda: SecretBox(settings.ENCRYPTION_KEYS), "gateway.E001")
+    if settings.ENCRYPTION_KEYS:  # else DATA_DIR could not keep one: told below
+        yield from _invalid(lambda: SecretBox(settings.ENCRYPTION_KEYS), "gateway.E001")
 
 
 def _check_issuers() -> Iterator[CheckMessage]:
@@ -92,8 +94,9 @@ def _check_url_policy() -> Iterator[CheckMessage]:
 def _check_database() -> Iterator[CheckMessage]:
     if not settings.IS_DATABASE_URL_KNOWN:
         yield Error(
-            "DATABASE_URL has a scheme that is not known.",
-            hint="It begins with sqlite:/// or postgres://.",
+            "DATABASE_URL is not the URL of a database that is known.",
+            hint="It is sqlite:///PATH or postgres://HOST:PORT/NAME, with user and password before "
+            "the host; of these, what a URL cannot hold is written as %XX.",
             id="gateway.E013",
         )
 
@@ -135,14 +138,14 @@ def _check_limits() -> Iterator[CheckMessage]:
         yield Error(
             "FINGERPRINT_HOUR is not an hour of the day.",
             hint="It is 0 to 23, in UTC; empty: model servers are measured when somebody asks.",
-            id="gateway.E014",
+            id="gateway.E026",
         )
     for name, (longest_s, default_s) in LIMITS_S.items():
         if not 0 <= getattr(settings, name) <= longest_s:
             yield Error(
                 f"{name} is {getattr(settings, name):g}.",
                 hint=f"It is 0 to {longest_s} seconds; {default_s} is the default.",
-                id="gateway.E014",
+                id="gateway.E027",
             )
 
 
@@ -159,7 +162,7 @@ def _check_switches() -> Iterator[CheckMessage]:
         yield Error(
             "HSTS_S is not a number of seconds.",
             hint="It is a whole number; 0 sends no Strict-Transport-Security header.",
-            id="gateway.E017",
+            id="gateway.E028",
         )
 
 
@@ -209,10 +212,10 @@ def _check_serving_config_place() -> Iterator[CheckMessage]:
 
 
 def _check_docs_registry() -> Iterator[CheckMessage]:
-    yield from _invalid(docs_registry_endpoint_from_settings, "gateway.E016")
+    yield from _invalid(docs_registry_endpoint_from_settings, "gateway.E029")
     yield from _invalid(docs_engine_from_settings, "gateway.E019")
     for read in (
-        lambda: signing.load_signing_key(settings.DOCS_SIGNING_KEY),
+        lambda: settings.DOCS_SIGNING_KEY and signing.load_signing_key(settings.DOCS_SIGNING_KEY),
         lambda: signing.load_trusted_keys(settings.DOCS_TRUSTED_KEYS),
     ):
         try:
@@ -225,7 +228,14 @@ def _check_docs_registry() -> Iterator[CheckMessage]:
             )
 
 
-def _check_data_dir_mode() -> Iterator[CheckMessage]:
+def _check_data_dir() -> Iterator[CheckMessage]:
+    for problem in settings.DATA_DIR_PROBLEMS:
+        yield Error(
+            f"DATA_DIR: {problem}",
+            hint="Set DATA_DIR to a folder this user may write; all that is in it belongs to the "
+            "user that the gateway runs as.",
+            id="gateway.E024",
+        )
     for name in (
         "secret_key",
         "encryption_key",
@@ -233,7 +243,7 @@ def _check_data_dir_mode() -> Iterator[CheckMessage]:
         "docs_signing_key.pem",
     ):
         path = settings.DATA_DIR / name
-        if path.exists() and path.stat().st_mode & 0o077:
+        if path.is_file() and path.stat().st_mode & 0o077:
             yield Error(
                 f"{path} can be read by others.",
                 hint=f"Run: chmod 600 {path}",
@@ -267,7 +277,10 @@ def check_stored_keys(databases: Sequence[str] | None = None, **_: Any) -> list[
 @register(Tags.security, deploy=True)
 def check_deployment(**_: Any) -> list[CheckMessage]:
     """What is good enough to try the product and not to run it."""
-    if len(settings.SECRET_KEY) >= MIN_SECRET_KEY_CHARS:
+    try:
+        if len(settings.SECRET_KEY) >= MIN_SECRET_KEY_CHARS:
+            return []
+    except ImproperlyConfigured:  # none could be kept: told of DATA_DIR
         return []
     return [
         Error(
@@ -295,5 +308,5 @@ _CHECKS = (
     _check_gitlab_version,
     _check_serving_config_place,
     _check_docs_registry,
-    _check_data_dir_mode,
+    _check_data_dir,
 )

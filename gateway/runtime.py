@@ -149,17 +149,23 @@ def own_keys_from_settings() -> OwnKeys:
     Raises:
         SettingInvalid: A key is none, or DATA_DIR cannot hold one.
     """
-    path = Path(settings.DATA_DIR) / "signing_key.pem"
+    path = own_signing_key_path()
     try:
         signing = settings.AIGW_SELF_SIGNED_JWT__SIGNING_KEY or keyfiles.read_or_create(
             path, keyfiles.make_signing_key
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise SettingInvalid(
-            f"DATA_DIR: {path} cannot be used ({error.strerror}).",
-            "Set DATA_DIR to a folder this user may write.",
+            f"DATA_DIR: {path} cannot be used ({type(error).__name__}).",
+            "Set DATA_DIR to a folder this user may write; all that is in it belongs to the user "
+            "that the gateway runs as.",
         ) from error
     return load_own_keys(signing, settings.AIGW_SELF_SIGNED_JWT__VALIDATION_KEY)
+
+
+def own_signing_key_path() -> Path:
+    """Return where the key is kept that signs tokens where no setting gives one."""
+    return Path(settings.DATA_DIR) / "signing_key.pem"
 
 
 def configuration_source(options: RuntimeSettings, thread: Executor) -> ConfigurationSource:

@@ -7,8 +7,10 @@ name, not by an import error.
 import math
 import socket
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
 
@@ -37,19 +39,43 @@ def as_switch(text: str) -> bool | None:
     return next((value for value, known in words.items() if text.strip().lower() in known), None)
 
 
+def kept_key(name: str, make: Callable[[], str]) -> str:
+    """Return a key of DATA_DIR, which is made once; "" where it cannot be kept, or is missing."""
+    path = DATA_DIR / name
+    try:
+        if IS_ONLY_LOOKING and not path.exists():
+            return ""
+        return keyfiles.read_or_create(path, make)
+    except (OSError, UnicodeError) as error:
+        DATA_DIR_PROBLEMS.append(f"{path}: {getattr(error, 'strerror', 'not a text')}")
+        return ""
+
+
+def database_of(url: str) -> dict[str, Any] | None:
+    """Return Django's settings of a database; None for a URL that names none."""
+    if not url.startswith(("sqlite://", "postgres://", "postgresql://")):
+        return None
+    try:
+        return dict(env.db_url_config(url))
+    except ValueError:
+        return None
+
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Where things are -----------------------------------------------------------------------------
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+#: What could not be made or read there; the checks tell it.
+DATA_DIR_PROBLEMS: list[str] = []
+#: `manage.py doctor` looks: what is missing stays missing.
+IS_ONLY_LOOKING = Path(sys.argv[0]).name == "manage.py" and sys.argv[1:2] == ["doctor"]
 DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")
 REDIS_URL = env.str("REDIS_URL", default="")
 
 # --- Keys -----------------------------------------------------------------------------------------
-SECRET_KEY = env.str("SECRET_KEY", default="") or keyfiles.read_or_create(
-    DATA_DIR / "secret_key", keyfiles.make_secret_key
-)
+SECRET_KEY = env.str("SECRET_KEY", default="") or kept_key("secret_key", keyfiles.make_secret_key)
 ENCRYPTION_KEYS: list[str] = env.list("ENCRYPTION_KEYS", default=[]) or [
-    keyfiles.read_or_create(DATA_DIR / "encryption_key", keyfiles.make_fernet_key)
+    key for key in [kept_key("encryption_key", keyfiles.make_fernet_key)] if key
 ]
 AIGW_SELF_SIGNED_JWT__SIGNING_KEY = env.str("AIGW_SELF_SIGNED_JWT__SIGNING_KEY", default="")
 AIGW_SELF_SIGNED_JWT__VALIDATION_KEY = env.str("AIGW_SELF_SIGNED_JWT__VALIDATION_KEY", default="")
@@ -83,8 +109,8 @@ CONFIGURATION_POLL_S = as_number(env.str("CONFIGURATION_POLL_S", default="2"))
 # --- The documentation search ---------------------------------------------------------------------
 DOCS_REGISTRY_URL = env.str("DOCS_REGISTRY_URL", default="")
 DOCS_REGISTRY_TOKEN = env.str("DOCS_REGISTRY_TOKEN", default="")
-DOCS_SIGNING_KEY = env.str("DOCS_SIGNING_KEY", default="") or keyfiles.read_or_create(
-    DATA_DIR / "docs_signing_key.pem", keyfiles.make_ed25519_key
+DOCS_SIGNING_KEY = env.str("DOCS_SIGNING_KEY", default="") or kept_key(
+    "docs_signing_key.pem", keyfiles.make_ed25519_key
 )
 #: Empty: what DOCS_SIGNING_KEY signs.
 DOCS_TRUSTED_KEYS: list[str] = env.list("DOCS_TRUSTED_KEYS", default=[])
@@ -192,10 +218,11 @@ TEMPLATES = [
     }
 ]
 
-# Another scheme is refused by a check, which does not repeat it: a password may be inside.
-IS_DATABASE_URL_KNOWN = DATABASE_URL.startswith(("sqlite://", "postgres://", "postgresql://"))
-DATABASES = {
-    "default": env.db_url_config(DATABASE_URL if IS_DATABASE_URL_KNOWN else "sqlite:///:memory:")
+# Another one is refused by a check, which does not repeat it: a password may be inside.
+_database = database_of(DATABASE_URL)
+IS_DATABASE_URL_KNOWN = _database is not None
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": _database or dict(env.db_url_config("sqlite:///:memory:"))
 }
 if SERVING_CONFIG_URL:
     DATABASES = {"default": {"ENGINE": "gateway.no_database"}}
@@ -262,7 +289,11 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"  # empty: see the next line
-STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
+if not (IS_ONLY_LOOKING or DATA_DIR_PROBLEMS):
+    try:
+        STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
+    except OSError as _error:
+        DATA_DIR_PROBLEMS.append(f"{STATIC_ROOT}: {_error.strerror}")
 WHITENOISE_USE_FINDERS = True  # served from the packages: nothing to collect, nothing to forget
 
 SESSION_COOKIE_AGE = IDLE_TIMEOUT_S

@@ -6,7 +6,6 @@ The installations are real and made for it: a gateway, a GitLab instance and a m
 """
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +18,7 @@ django.setup()
 
 from gateway.doctor.symptoms import SYMPTOMS  # noqa: E402
 from tests.e2e.conftest import running_site  # noqa: E402
-from tests.e2e.doctor_setups import SETUPS  # noqa: E402
-from tests.services import REPOSITORY  # noqa: E402
-
-PAGE = REPOSITORY / "docs" / "operations.md"
+from tests.e2e.doctor_setups import PAGE, SETUPS, tidied  # noqa: E402
 
 
 def symptoms() -> Iterator[str]:
@@ -36,16 +32,9 @@ def recordings() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder, running_site(Path(folder)) as site:
         for setup in SETUPS:
             result = setup.examine(site)
-            told = _tidied(result.stdout, folder)
+            told = tidied(result.stdout, site.gateway.env["DATA_DIR"])
             yield f"### {setup.title}\n\n```\n$ manage.py doctor\n{told}\n```\n"
             yield f"Exit status: {result.returncode}.\n"
-
-
-def _tidied(text: str, folder: str) -> str:
-    """Return the output without what is different each time."""
-    text = text.replace(folder, "/var/lib/duo")
-    text = re.sub(r"(127\.0\.0\.1:)\d{4,5}", r"\g<1>PORT", text)
-    return text.rstrip()
 
 
 def between(page: str, name: str, lines: Iterator[str]) -> str:

@@ -16,15 +16,12 @@ def read_or_create(path: Path, make: Callable[[], str]) -> str:
     """Return the text in `path`; a missing file is written first, readable by the owner alone.
 
     Several processes may start at once: the first to link its file wins, the others read it.
+
+    Raises:
+        OSError: It can be neither read nor written.
     """
     if not path.exists():
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise SystemExit(
-                f"DATA_DIR: {path.parent} cannot be made ({error.strerror}). Set DATA_DIR to a "
-                "folder this user may write."
-            ) from error
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import structlog
+from django.db import DatabaseError, InterfaceError
 
 from gateway.doctor import local, network, stores
-from gateway.doctor.findings import Finding, State, Told, failed
+from gateway.doctor.findings import Finding, State, Told, failed, skipped
 from gateway.doctor.patient import Patient
 from gateway.operations.known_secrets import KnownSecrets
+from selfhosted_models.errors import SettingInvalid
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
 )
 
 
+_ONCE_MORE = "See the database above, and run doctor once more."
+
+
 def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Iterator[Finding]:
     """Carry out every check and yield what it finds as it comes; no secret is in it.
 
@@ -51,6 +56,12 @@ def examine(patient: Patient, checks: Mapping[str, Check] = CHECKS) -> Iterator[
         try:
             for told in check(patient):
                 yield _finding(name, told, known)
+        except SettingInvalid as error:
+            told = skipped(name, f"a setting is wrong (see the settings above): {error.problem}")
+            yield _finding(name, told, known)
+        except (DatabaseError, InterfaceError) as error:
+            told = failed(name, f"the database went away ({type(error).__name__})", _ONCE_MORE)
+            yield _finding(name, told, known)
         except Exception as error:  # noqa: BLE001 - the next check must not suffer
             log.debug("doctor.check_failed", check=name, error=type(error).__name__)
             remedy = "This is a bug of doctor, or a failure it does not know: please report it."

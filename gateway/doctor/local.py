@@ -1,33 +1,38 @@
 """Checks of this machine: settings, keys, disk, permissions, the documentation index."""
 
+import logging
 import os
 import platform
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cryptography.fernet import Fernet
 from django.core.checks import ERROR, WARNING
 
 from docsearch.errors import DocsIndexError, VersionInvalid
+from docsearch.signing import public_text
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.checks import check_deployment, check_settings
-from gateway.configuration.serving_exports import signing_key_from_settings
-from gateway.doctor.findings import Told, failed, ok, skipped, warning
+from gateway.configuration.serving_exports import key_id_of, signing_key_from_settings
+from gateway.doctor.findings import State, Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Patient
-from gateway.runtime import own_keys_from_settings
+from gateway.documentation.engine import DocsEnginePlace, docs_engine_from_settings, open_engine
+from gateway.runtime import own_keys_from_settings, own_signing_key_path
+from selfhosted_models.errors import SettingInvalid
+from selfhosted_models.secrets import SecretBox
 
 FREE_BYTES = 2 * 1024**3
 LEAST_FREE_BYTES = 200 * 1024**2
 #: What nobody else may read; folders among them are looked through.
 _PRIVATE = ("db.sqlite3", "serving_config.json", "issuer_keys")
+_NOT_MADE = "not made yet: the gateway makes it when it first starts"
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 def check_all_settings(patient: Patient) -> Iterator[Told]:
     problems = [*check_settings(), *check_deployment()]
+    level = patient.settings.LOG_LEVEL
     for problem in problems:
         if problem.level >= ERROR:
             yield failed(f"setting ({problem.id})", str(problem.msg), problem.hint or "")
@@ -35,37 +40,63 @@ def check_all_settings(patient: Patient) -> Iterator[Told]:
             yield warning(f"setting ({problem.id})", str(problem.msg), problem.hint or "")
     if not problems:
         yield ok("settings", f"make sense; DATA_DIR is {patient.settings.DATA_DIR}")
+    if logging.getLevelNamesMapping().get(level, 0) > logging.INFO:
+        yield warning(
+            "log level",
+            f"LOG_LEVEL is {level}: requests that ended are not in the log",
+            "Set LOG_LEVEL to INFO.",
+        )
     machine = f"Python {platform.python_version()} on {platform.machine()}"
-    yield ok("machine", f"{machine}; log level {patient.settings.LOG_LEVEL}")
+    yield ok("machine", f"{machine}; log level {level}")
 
 
 def check_own_keys(patient: Patient) -> Iterator[Told]:
-    """Whether what signs and encrypts here can be loaded."""
-    try:
-        for key in patient.settings.ENCRYPTION_KEYS:
-            Fernet(key)
-    except ValueError:
-        yield failed(
-            "ENCRYPTION_KEYS", "a key is not a Fernet key", "See the row of the settings above."
+    """Whether what signs and encrypts here can be loaded; a key that is missing stays so."""
+    settings = patient.settings
+    kept_at = own_signing_key_path()
+    if settings.AIGW_SELF_SIGNED_JWT__SIGNING_KEY or kept_at.exists():
+        yield _loaded(
+            "key of the tokens issued here",
+            own_keys_from_settings,
+            "Without it no token can be issued: give the whole PEM text in "
+            f"AIGW_SELF_SIGNED_JWT__SIGNING_KEY, or unset it; if {kept_at} is damaged, remove it, "
+            "and the gateway makes another when it starts.",
         )
     else:
-        count = len(patient.settings.ENCRYPTION_KEYS)
-        yield ok("ENCRYPTION_KEYS", f"{count} {'key' if count == 1 else 'keys'}, newest first")
-    for name, load in (
-        ("key of the tokens issued here", own_keys_from_settings),
-        ("key of the serving configuration", signing_key_from_settings),
-    ):
-        try:
-            load()
-        except (ValueError, OSError) as error:
-            yield failed(
-                name,
-                f"cannot be loaded ({type(error).__name__})",
-                "Without it no token can be issued: give the whole PEM text, or unset the variable "
-                "and remove the file in DATA_DIR; a key is made once then.",
-            )
-        else:
-            yield ok(name, "can be loaded")
+        yield skipped("key of the tokens issued here", _NOT_MADE)
+    if not settings.ENCRYPTION_KEYS:
+        told = settings.DATA_DIR_PROBLEMS and "there is none (see the settings above)"
+        yield skipped("ENCRYPTION_KEYS", told or _NOT_MADE)
+        return
+    told = _loaded(
+        "ENCRYPTION_KEYS",
+        lambda: SecretBox(settings.ENCRYPTION_KEYS),
+        "Without them no key of a model server opens: see the row of the settings above.",
+    )
+    if told.state is State.OK:
+        count = len(settings.ENCRYPTION_KEYS)
+        told = ok("ENCRYPTION_KEYS", f"{count} {'key' if count == 1 else 'keys'}, newest first")
+    yield told
+    name = "key of the serving configuration"
+    told = _loaded(
+        name,
+        signing_key_from_settings,
+        "Without it no gateway node takes a new configuration: give the whole PEM text in "
+        "SERVING_CONFIG_SIGNING_KEY, or unset it, and one is derived from ENCRYPTION_KEYS.",
+    )
+    if told.state is State.OK:
+        key = signing_key_from_settings().public_key()
+        public = f"SERVING_CONFIG_TRUSTED_KEYS of gateway nodes: {public_text(key)}"
+        told = ok(name, f"{key_id_of(key)}; {public}")
+    yield told
+
+
+def _loaded(name: str, load: Callable[[], object], remedy: str) -> Told:
+    try:
+        load()
+    except SettingInvalid as error:
+        return failed(name, error.problem, remedy)
+    return ok(name, "can be loaded")
 
 
 def check_disk(patient: Patient) -> Iterator[Told]:
@@ -76,7 +107,7 @@ def check_disk(patient: Patient) -> Iterator[Told]:
         try:
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"x")
-            free_bytes = shutil.disk_usage(folder).free
+            free_bytes = patient.free_bytes(Path(folder))
         except OSError as error:
             yield failed(
                 name,
@@ -100,14 +131,14 @@ def check_permissions(patient: Patient) -> Iterator[Told]:
     open_files = [path for path in files if path.stat().st_mode & 0o077]
     for path in open_files:
         yield failed(str(path), "can be read by others", f"Run: chmod 600 {path}")
-    unreadable = [path for path in files if not os.access(path, os.R_OK | os.W_OK)]
-    for path in unreadable:
+    strange = [path for path in files if path.stat().st_uid != patient.user_id]
+    for path in strange:
         yield failed(
             str(path),
-            "belongs to another user",
+            f"belongs to user {path.stat().st_uid}, and this is user {patient.user_id}",
             f"Run the gateway and its commands as one user; chown {path}",
         )
-    if not open_files and not unreadable:
+    if not open_files and not strange:
         yield ok("files in DATA_DIR", f"{len(files)} are their owner's alone")
 
 
@@ -134,6 +165,31 @@ def check_proxy(patient: Patient) -> Iterator[Told]:
 
 
 def check_docs_index(patient: Patient) -> Iterator[Told]:
+    """What is searched: the engine of DOCS_SEARCH_URL, which is asked, or an index of this node."""
+    if place := docs_engine_from_settings():
+        yield _search_engine(patient, place)
+    else:
+        yield from _installed_index(patient)
+
+
+def _search_engine(patient: Patient, place: DocsEnginePlace) -> Told:
+    name = f"search engine at {place.endpoint.url}"
+    if not patient.addresses_of(place.endpoint.host):
+        return failed(
+            name, "its name does not resolve", "Correct DOCS_SEARCH_URL, or the name in DNS."
+        )
+    patient.on_wait(f"the {name}")
+    try:
+        with open_engine(place, patient.patience.server) as engine:
+            versions = [str(version) for version in engine.digests()]
+    except DocsIndexError as error:
+        return failed(name, str(error), "Until it answers, no question about GitLab is answered.")
+    if not versions:
+        return failed(name, "answers, and holds no documentation", "Run: manage.py load_docs_index")
+    return ok(name, f"answers, with the documentation of GitLab {', '.join(versions)}")
+
+
+def _installed_index(patient: Patient) -> Iterator[Told]:
     store = IndexStore.below(patient.settings.DATA_DIR)
     text = patient.settings.GITLAB_VERSION
     build = "build_docs_index SRC --gitlab-version V --install"

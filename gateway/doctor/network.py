@@ -7,7 +7,7 @@ on a closed network nothing waits for what is not there.
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,20 +26,20 @@ from selfhosted_models.endpoints import Endpoint, UrlPolicy
 from selfhosted_models.errors import DeploymentError, EndpointRefused
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest
 from selfhosted_models.probing.check import check_answer
-from selfhosted_models.serving import Clocks, ServingConfig
+from selfhosted_models.serving import ServingConfig
 from selfhosted_models.transport import read_certificate_end
 
-CLOCKS = Clocks(connect_s=2, first_token_s=10, idle_s=5, total_s=15)
-_QUICK = Clocks(connect_s=2, first_token_s=3, idle_s=2, total_s=4)
 CERTIFICATE_DAYS = 30
 CLOCK_WARNING_S = 5
 AT_ONCE = 8
+_ALLOW = "Correct the URL; or, if it is right, allow it as the message says."
 _NO_NAME = "its name does not resolve (see the names above)"
 
 
 def check_names(patient: Patient) -> Iterator[Told]:
     hosts = {hop.endpoint.host: hop.setting for hop in patient.hops()}
     hosts |= {host: setting for setting, host in patient.stores().items()}
+    patient.resolve_all(hosts)
     for host, setting in hosts.items():
         if addresses := patient.addresses_of(host):
             yield ok(host, ", ".join(addresses[:4]))
@@ -54,7 +54,11 @@ def check_names(patient: Patient) -> Iterator[Told]:
 
 
 def check_certificates(patient: Patient) -> Iterator[Told]:
-    hops = {hop.endpoint.origin: hop for hop in patient.hops() if hop.endpoint.scheme == "https"}
+    hops = {
+        f"certificate of {hop.endpoint.origin}": hop
+        for hop in patient.hops()
+        if hop.endpoint.scheme == "https"
+    }
     if not hops:
         yield skipped("TLS", "nothing is dialled by https")
 
@@ -64,7 +68,9 @@ def check_certificates(patient: Patient) -> Iterator[Told]:
             return skipped(name, _NO_NAME)
         try:
             policy = patient.policy_for(hop)
-            ends_at = await read_certificate_end(policy, hop.endpoint, within_s=_QUICK.total_s)
+            ends_at = await read_certificate_end(
+                policy, hop.endpoint, within_s=patient.patience.server.total_s
+            )
         except ssl.SSLCertVerificationError as error:
             remedy = (
                 "If it is of your own authority, set CA_BUNDLE to its certificate. "
@@ -75,7 +81,7 @@ def check_certificates(patient: Patient) -> Iterator[Told]:
             remedy = "Write http:// if the server does not speak TLS there, or the right port."
             return failed(name, "does not speak TLS", remedy)
         except EndpointRefused as error:
-            return failed(name, error.safe_message, "See above.")
+            return failed(name, error.admin_message, _ALLOW)
         except (OSError, TimeoutError) as error:
             remedy = "Check that it runs, and the firewall."
             return failed(name, f"cannot be reached ({type(error).__name__})", remedy)
@@ -85,17 +91,13 @@ def check_certificates(patient: Patient) -> Iterator[Told]:
             return warning(name, evidence, "Renew it in time.")
         return ok(name, evidence)
 
-    yield from _all(look, hops.values())
+    yield from _all(look, hops, patient)
 
 
 def check_issuers(patient: Patient) -> Iterator[Told]:
     """Whether the keys that GitLab signs with can be fetched."""
     settings = patient.settings
-    try:
-        sources = issuer_sources(settings.AIGW_GITLAB_URL, settings.GATEWAY_TRUSTED_ISSUERS)
-    except (ValueError, EndpointRefused):
-        yield skipped("keys of GitLab", "a URL is wrong (see the settings above)")
-        return
+    sources = issuer_sources(settings.AIGW_GITLAB_URL, settings.GATEWAY_TRUSTED_ISSUERS)
     if not sources:
         yield skipped("keys of GitLab", "no GitLab instance is trusted")
 
@@ -107,7 +109,7 @@ def check_issuers(patient: Patient) -> Iterator[Told]:
             async with _door(patient.policy.trusting([source.url.host])) as door:
                 keys = await fetch_keys(source, door)
         except (DeploymentError, ValueError) as error:
-            told = error.safe_message if isinstance(error, DeploymentError) else str(error)
+            told = error.admin_message if isinstance(error, DeploymentError) else str(error)
             if isinstance(error, orjson.JSONDecodeError):
                 told = "what answers there is no JSON: is it GitLab, or a login page?"
             remedy = (
@@ -117,7 +119,7 @@ def check_issuers(patient: Patient) -> Iterator[Told]:
             return failed(name, told, remedy)
         return ok(name, f"{len(keys)} fetched: {', '.join(sorted(keys))}")
 
-    yield from _all(fetch, sources)
+    yield from _all(fetch, {f"keys of {source.issuer}": source for source in sources}, patient)
 
 
 def check_clock(patient: Patient) -> Iterator[Told]:
@@ -128,6 +130,7 @@ def check_clock(patient: Patient) -> Iterator[Told]:
         ("Redis", _redis_time),
         ("GitLab", _gitlab_time),
     ):
+        patient.on_wait(f"the clock of {name}")
         before = time.time()
         theirs = read(patient)
         if theirs is None:
@@ -158,10 +161,10 @@ def _database_time(patient: Patient) -> float | None:
 
 
 def _redis_time(patient: Patient) -> float | None:
-    if not patient.settings.REDIS_URL:
+    if not patient.is_redis_usable:
         return None
     try:
-        with worker_sign.store() as client:
+        with worker_sign.store(patient.patience.redis_s) as client:
             seconds, micros = client.time()
     except (redis.RedisError, ValueError, OSError):
         return None
@@ -182,9 +185,10 @@ def _gitlab_time(patient: Patient) -> float | None:
                 path="/.well-known/openid-configuration",
                 method="GET",
             )
-            by = asyncio.get_running_loop().time() + _QUICK.first_token_s
+            clocks = patient.patience.server
+            by = asyncio.get_running_loop().time() + clocks.first_token_s
             try:
-                answer = await door.open_download(request, _QUICK, headers_by=by)
+                answer = await door.open_download(request, clocks, headers_by=by)
             except DeploymentError:
                 return None
             await answer.aclose()
@@ -210,7 +214,11 @@ def check_model_servers(patient: Patient) -> Iterator[Told]:
                 "cannot be used: its key does not open, or a field is not valid",
                 "See the keys above; open it in the admin and save it.",
             )
-    places = [(serving, at) for serving in servings.values() for at in serving.endpoints]
+    places = {
+        f"{serving.deployment} at {endpoint.url}": (serving, endpoint)
+        for serving in servings.values()
+        for endpoint in serving.endpoints
+    }
     if not any(row.is_active for row in patient.configuration.deployments):
         yield skipped("model servers", "no active deployment is registered")
 
@@ -222,13 +230,15 @@ def check_model_servers(patient: Patient) -> Iterator[Told]:
         began = time.monotonic()
         try:
             async with _door(patient.policy) as door:
-                await check_answer(door, serving, endpoint, CLOCKS)
+                await check_answer(door, serving, endpoint, patient.patience.model)
+        except EndpointRefused as error:
+            return failed(name, error.admin_message, _ALLOW)
         except DeploymentError as error:
             remedy = f"More: manage.py probe {serving.deployment}"
-            return failed(name, error.safe_message, remedy)
+            return failed(name, error.admin_message, remedy)
         return ok(name, f"answered a question in {time.monotonic() - began:.1f} s")
 
-    yield from _all(ask, places)
+    yield from _all(ask, places, patient)
 
 
 def check_egress(patient: Patient) -> Iterator[Told]:
@@ -247,7 +257,7 @@ def check_egress(patient: Patient) -> Iterator[Told]:
                     "On a closed network name a host inside.",
                 )
             else:
-                yield failed(f"{hop.name} ({host})", error.safe_message, "See above.")
+                yield failed(f"{hop.name} ({host})", error.admin_message, _ALLOW)
         else:
             inside += 1
     yield ok("egress", f"{inside} places are inside the allowed networks; nothing else is dialled")
@@ -262,17 +272,20 @@ def check_gateway(patient: Patient) -> Iterator[Told]:
             request = OutboundRequest(
                 hop="The gateway", endpoint=endpoint, path="/readyz", method="GET"
             )
-            by = asyncio.get_running_loop().time() + _QUICK.first_token_s
+            clocks = patient.patience.server
+            by = asyncio.get_running_loop().time() + clocks.first_token_s
             try:
-                body = await door.fetch(request, _QUICK, headers_by=by)
+                body = await door.fetch(request, clocks, headers_by=by)
             except DeploymentError as error:
                 remedy = (
                     "Start it (make serve), see its log, or say where it listens with "
-                    "--gateway-url. GitLab's setting of its URL must be this one as GitLab sees it."
+                    "--gateway-url. GitLab and IDEs must reach it too, at the URL that GitLab's "
+                    "settings name."
                 )
-                return warning(f"gateway at {endpoint.url}", error.safe_message, remedy)
+                return failed(f"gateway at {endpoint.url}", error.safe_message, remedy)
             return ok(f"gateway at {endpoint.url}", f"ready: {body[:200].decode(errors='replace')}")
 
+    patient.on_wait(f"the gateway at {endpoint.url}")
     yield asyncio.run(ask())
 
 
@@ -285,16 +298,27 @@ async def _door(policy: UrlPolicy) -> Any:
         await door.aclose()
 
 
-def _all(look: Callable[[Any], Awaitable[Told]], at: Iterable[Any]) -> list[Told]:
-    """Look at everything, several at once; in the order given."""
+def _all(
+    look: Callable[[Any], Awaitable[Told]], places: Mapping[str, Any], patient: Patient
+) -> Iterator[Told]:
+    """Look at all `places`, by their names, several at once; each is told as it is found."""
 
-    async def look_at_all() -> list[Told]:
+    async def in_turn(one: Any, turns: asyncio.Semaphore) -> Told:
+        async with turns:
+            return await look(one)
+
+    async def begin() -> dict[asyncio.Task[Told], str]:
         turns = asyncio.Semaphore(AT_ONCE)
+        return {asyncio.create_task(in_turn(one, turns)): name for name, one in places.items()}
 
-        async def in_turn(one: Any) -> Told:
-            async with turns:
-                return await look(one)
+    async def next_of(pending: Iterable[asyncio.Task[Told]]) -> list[asyncio.Task[Told]]:
+        done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        return [task for task in pending if task in done]
 
-        return await asyncio.gather(*map(in_turn, at))
-
-    return asyncio.run(look_at_all())
+    with asyncio.Runner() as runner:
+        pending = runner.run(begin())
+        while pending:
+            patient.on_wait(", ".join(pending.values()))
+            for task in runner.run(next_of(pending)):
+                del pending[task]
+                yield task.result()

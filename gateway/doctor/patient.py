@@ -1,10 +1,14 @@
 """What checks learn of an installation from one another."""
 
+import os
 import queue
+import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,9 +19,36 @@ from gateway.configuration.stored import StoredConfiguration
 from gateway.snapshot import ServingSnapshot
 from selfhosted_models.endpoints import Endpoint, UrlPolicy, is_ip_literal, parse_endpoint
 from selfhosted_models.errors import EndpointRefused
+from selfhosted_models.serving import Clocks
 
-#: A resolver that is away is not waited for longer.
-RESOLVES_WITHIN_S = 2.0
+_NAMES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited for what does not answer.
+
+    Attributes:
+        resolver_s: For the address of a name.
+        redis_s: For a connection to Redis.
+        worker_s: For a Celery worker to do what it was asked.
+        server: For what answers at once: GitLab, a certificate, the gateway, a search engine.
+        model: For an answer of a model.
+    """
+
+    resolver_s: float = 2.0
+    redis_s: float = 2.0
+    worker_s: int = 10
+    server: Clocks = Clocks(connect_s=2, first_token_s=3, idle_s=2, total_s=4)
+    model: Clocks = Clocks(connect_s=2, first_token_s=10, idle_s=5, total_s=15)
+
+
+def _nobody_waits(_: str) -> None:
+    pass
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +76,28 @@ class Patient:
         configuration: What is stored; None until the check that reads it has done so.
         snapshot: What it is served as.
         is_database_usable: Whether checks may ask it.
+        is_redis_usable: Likewise.
         gateway_endpoint: Where the gateway of this machine listens.
-        resolve: Looks a name up.
+        patience: How long is waited.
+        on_wait: Told what is waited for, before it is.
+        resolve: Looks a name up; None: the resolver of this machine does.
+        free_bytes: Tells the free space of a folder.
+        user_id: Of whoever examines.
     """
 
     settings: Any = field(default_factory=lambda: django.conf.settings)
     configuration: StoredConfiguration | None = None
     snapshot: ServingSnapshot | None = None
     is_database_usable: bool = False
+    is_redis_usable: bool = False
     gateway_endpoint: Endpoint = field(
         default_factory=lambda: parse_endpoint("http://127.0.0.1:8000")
     )
-    resolve: Callable[[str], tuple[str, ...]] = field(default_factory=lambda: resolve_in_time)
+    patience: Patience = Patience()
+    on_wait: Callable[[str], None] = _nobody_waits
+    resolve: Callable[[str], tuple[str, ...]] | None = None
+    free_bytes: Callable[[Path], int] = _free_bytes
+    user_id: int = field(default_factory=os.geteuid)
     _addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -106,8 +147,18 @@ class Patient:
         if is_ip_literal(host):
             return (host,)
         if host not in self._addresses:
-            self._addresses[host] = self.resolve(host)
+            self.on_wait(f"the address of {host}")
+            self._addresses[host] = (
+                self.resolve(host)
+                if self.resolve
+                else resolve_in_time(host, within_s=self.patience.resolver_s)
+            )
         return self._addresses[host]
+
+    def resolve_all(self, hosts: Iterable[str]) -> None:
+        """Look names up at once: those that nobody knows are waited for together."""
+        with ThreadPoolExecutor(_NAMES_AT_ONCE) as pool:
+            list(pool.map(self.addresses_of, hosts))
 
 
 def _endpoint(url: str) -> Endpoint | None:
@@ -124,7 +175,7 @@ def _host(url: str) -> str:
         return ""
 
 
-def resolve_in_time(host: str) -> tuple[str, ...]:
+def resolve_in_time(host: str, *, within_s: float) -> tuple[str, ...]:
     """Return the addresses of a host, none if the resolver does not say in time.
 
     It is asked in a thread that nobody waits for at the end: the system's own patience is longer.
@@ -140,6 +191,6 @@ def resolve_in_time(host: str) -> tuple[str, ...]:
 
     threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
     try:
-        return answer.get(timeout=RESOLVES_WITHIN_S)
+        return answer.get(timeout=within_s)
     except queue.Empty:
         return ()

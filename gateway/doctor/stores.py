@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,29 +13,31 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError
 
-from docsearch.signing import public_text
-from feature_config.catalogue import FEATURES, Feature
+from feature_config.catalogue import FEATURES, Feature, own_prompts
 from gateway.configuration.history import newest_revision
 from gateway.configuration.node import (
     FILE_NAME,
     ConfigurationNode,
     configuration_place_from_settings,
 )
-from gateway.configuration.serving_exports import key_id_of, signing_key_from_settings
 from gateway.configuration.sources import ConfigurationUnreadable
 from gateway.configuration.stored import StoredConfiguration, read_configuration
 from gateway.doctor import worker_sign
 from gateway.doctor.findings import Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Patient
-from gateway.snapshot import build_snapshot
+from gateway.snapshot import ServingSnapshot, build_snapshot
 from gateway.tasks import give_sign_of_life
+from prompts.errors import ContextTooLong, PromptError
 from prompts.loader import shipped_prompts
+from prompts.registry import variants_for
+from prompts.render import render
+from prompts.samples import SAMPLES
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.secrets import SecretBox
+from selfhosted_models.serving import ServingConfig
 
 #: A copy of the configuration that was not confirmed for so long is told of.
 OLD_COPY_S = 3600
-_WORKER_WITHIN_S = 10
 _NO_DATABASE = "a gateway node has none"
 _DATABASE_AWAY = "the database cannot be used"
 
@@ -44,6 +46,20 @@ def check_database(patient: Patient) -> Iterator[Told]:
     if patient.is_gateway_node:
         yield skipped("database", _NO_DATABASE)
         return
+    if not patient.settings.IS_DATABASE_URL_KNOWN:
+        yield skipped("database", "DATABASE_URL is wrong (see the settings above)")
+        return
+    host, settings = patient.stores().get("DATABASE_URL"), connection.settings_dict
+    if host and not patient.addresses_of(host):
+        yield failed("database", f"{host} does not resolve", _name_of("DATABASE_URL"))
+        return
+    file = Path(settings["NAME"])
+    place = f"{host}:{settings['PORT'] or 5432}" if host else str(file)
+    if connection.vendor == "sqlite" and file.is_absolute() and not file.exists():
+        # To open it would make it.
+        yield failed("database", f"{place} is not there", "Run: manage.py migrate")
+        return
+    patient.on_wait(f"the database at {place}")
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -51,19 +67,17 @@ def check_database(patient: Patient) -> Iterator[Told]:
         # Not the driver's own words: they may hold the user and the password.
         yield failed(
             "database",
-            f"{connection.vendor} at {_place(patient)}: {type(error).__name__}",
+            f"{connection.vendor} at {place}: {type(error).__name__}",
             "Start it, and check DATABASE_URL, its password and the firewall. Requests are served "
             "from what the workers hold meanwhile; pages answer 503.",
         )
         return
     patient.is_database_usable = True
-    yield ok("database", f"{connection.vendor} at {_place(patient)} answers")
+    yield ok("database", f"{connection.vendor} at {place} answers")
 
 
-def _place(patient: Patient) -> str:
-    settings = connection.settings_dict
-    host = patient.stores().get("DATABASE_URL")
-    return f"{host}:{settings.get('PORT') or 5432}" if host else str(settings["NAME"])
+def _name_of(setting: str) -> str:
+    return f"Correct the name in {setting}, or add it to DNS or /etc/hosts."
 
 
 def check_migrations(patient: Patient) -> Iterator[Told]:
@@ -97,7 +111,7 @@ def check_migrations(patient: Patient) -> Iterator[Told]:
             "Upgrade this node to the version of the others.",
         )
         return
-    yield ok("migrations", f"all {len(executor.loader.applied_migrations)} are applied")
+    yield ok("migrations", "all are applied")
 
 
 # --- The configuration ----------------------------------------------------------------------------
@@ -115,10 +129,6 @@ def check_configuration(patient: Patient) -> Iterator[Told]:
         number = newest.number if newest else 0
         about = f"revision {number}, {len(configuration.deployments)} deployments"
         yield ok("configuration", about)
-        key = signing_key_from_settings().public_key()
-        name, public = key_id_of(key), public_text(key)
-        told = f"key {name}; SERVING_CONFIG_TRUSTED_KEYS of gateway nodes: {public}"
-        yield ok("signature of the serving configuration", told)
     if patient.configuration is not None:
         box = SecretBox(patient.settings.ENCRYPTION_KEYS)
         prompts = shipped_prompts().registry
@@ -151,8 +161,10 @@ def _check_configuration_node(patient: Patient) -> Iterator[Told]:
     with ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory() as scratch:
         found = asyncio.run(kept(thread))
         if not patient.addresses_of(host):
-            yield failed("configuration node", f"{host} does not resolve", _CHECK_NAME)
+            told = f"{host} does not resolve"
+            yield failed("configuration node", told, _name_of("SERVING_CONFIG_URL"))
         else:
+            patient.on_wait("the configuration node")
             try:
                 patient.configuration = asyncio.run(ask(Path(scratch, FILE_NAME), thread))
             except ConfigurationUnreadable as error:
@@ -173,9 +185,6 @@ def _check_configuration_node(patient: Patient) -> Iterator[Told]:
         yield warning("copy of the configuration", f"confirmed {age_s} s ago", remedy)
     else:
         yield ok("copy of the configuration", f"confirmed {age_s} s ago")
-
-
-_CHECK_NAME = "Correct SERVING_CONFIG_URL, or the name in DNS or /etc/hosts."
 
 
 def check_encryption(patient: Patient) -> Iterator[Told]:
@@ -223,8 +232,11 @@ def check_features(patient: Patient) -> Iterator[Told]:
         route = snapshot.routes[feature]
         if route.is_inactive:
             inactive.append(feature)
-        elif any(name in snapshot.deployments for name in route.chosen):
+        elif servings := [
+            snapshot.deployments[name] for name in route.chosen if name in snapshot.deployments
+        ]:
             answered.append(feature)
+            yield from _too_small(snapshot, feature, servings)
         elif route.chosen:
             yield failed(
                 FEATURES[feature].title,
@@ -242,6 +254,27 @@ def check_features(patient: Patient) -> Iterator[Told]:
     yield ok("features", f"{len(answered)} have a deployment, {len(inactive)} are inactive")
 
 
+def _too_small(
+    snapshot: ServingSnapshot, feature: Feature, servings: Iterable[ServingConfig]
+) -> Iterator[Told]:
+    """Tell of deployments whose context does not even hold the prompt with a few samples."""
+    for serving in servings:
+        try:
+            for prompt in own_prompts(feature):
+                definition = snapshot.prompts.find(prompt, variants_for(serving.family, None))
+                render(definition, SAMPLES, context_tokens=serving.context_tokens)
+        except ContextTooLong as error:
+            yield warning(
+                f"{FEATURES[feature].title} on {serving.deployment}",
+                f"a context of {serving.context_tokens:,} tokens leaves room for "
+                f"{error.limit_tokens:,}, and the prompt alone takes {error.needed_tokens:,}",
+                "Start the model server with a larger context window, measure it again (manage.py "
+                f"probe {serving.deployment}), or choose another deployment.",
+            )
+        except PromptError:
+            continue  # no prompt for this family: the live path tells it
+
+
 # --- Redis ----------------------------------------------------------------------------------------
 
 
@@ -249,22 +282,25 @@ def check_redis(patient: Patient) -> Iterator[Told]:
     if not patient.settings.REDIS_URL:
         yield skipped("Redis", "REDIS_URL is not set: workers poll, and keep to their share")
         return
+    host = patient.stores().get("REDIS_URL")
+    place = host or "its socket"
+    if host and not patient.addresses_of(host):
+        yield failed("Redis", f"{host} does not resolve", _name_of("REDIS_URL"))
+        return
+    patient.on_wait(f"Redis at {place}")
     try:
-        with worker_sign.store() as client:
+        with worker_sign.store(patient.patience.redis_s) as client:
             client.ping()
     except (redis.RedisError, ValueError, OSError) as error:
         yield failed(
             "Redis",
-            f"{_redis_place(patient)}: {type(error).__name__}",
+            f"{place}: {type(error).__name__}",
             "Start it, or correct REDIS_URL. Requests are served meanwhile; each worker keeps to "
             "its own share of slots, and background work waits.",
         )
         return
-    yield ok("Redis", f"{_redis_place(patient)} answers")
-
-
-def _redis_place(patient: Patient) -> str:
-    return patient.stores().get("REDIS_URL", "its socket")
+    patient.is_redis_usable = True
+    yield ok("Redis", f"{place} answers")
 
 
 def check_worker(patient: Patient) -> Iterator[Told]:
@@ -272,19 +308,23 @@ def check_worker(patient: Patient) -> Iterator[Told]:
     if not patient.settings.REDIS_URL:
         yield skipped("Celery worker", "without REDIS_URL the gateway works in a thread of its own")
         return
-    number = worker_sign.new_number()
+    if not patient.is_redis_usable:
+        yield skipped("Celery worker", "Redis cannot be used")
+        return
+    number, within_s = worker_sign.new_number(), patient.patience.worker_s
+    patient.on_wait(f"a Celery worker, {within_s} s at most")
     try:
-        give_sign_of_life.apply_async((number,), retry=False, expires=_WORKER_WITHIN_S)
-        is_alive = worker_sign.is_given(number, within_s=_WORKER_WITHIN_S)
+        give_sign_of_life.apply_async((number,), retry=False, expires=within_s)
+        is_alive = worker_sign.is_given(number, within_s=within_s)
     except (redis.RedisError, OperationalError, ValueError, OSError) as error:
-        yield skipped("Celery worker", f"Redis cannot be used ({type(error).__name__})")
+        yield skipped("Celery worker", f"Redis went away ({type(error).__name__})")
         return
     if is_alive:
         yield ok("Celery worker", "did what it was asked")
     else:
         yield failed(
             "Celery worker",
-            f"nothing was done within {_WORKER_WITHIN_S} s",
+            f"nothing was done within {within_s} s",
             "Start one: celery -A gateway worker --beat. If one runs, it is busy or hangs: see its "
             "log. Requests do not need it; evaluations wait.",
         )

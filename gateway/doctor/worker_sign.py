@@ -3,20 +3,27 @@
 import secrets
 
 import redis
-from django.conf import settings
+
+from gateway.redis_address import redis_url_from_settings
 
 _KEY = "selfhosted-duo:sign-of-life:{}"
 _KEPT_S = 60
-_SOCKET_TIMEOUT_S = 2.0
+_CONNECT_S = 2.0
+#: Longer than one wait for a sign.
+_ANSWER_S = 3.0
 _NUMBERS = 2**48
 
 
-def store() -> redis.Redis:
-    """Return a client of REDIS_URL that does not wait long."""
+def store(connect_s: float = _CONNECT_S) -> redis.Redis:
+    """Return a client of REDIS_URL that does not wait long.
+
+    Raises:
+        SettingInvalid: It is no URL of a Redis.
+    """
     return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=_SOCKET_TIMEOUT_S + 1,
-        socket_connect_timeout=_SOCKET_TIMEOUT_S,
+        redis_url_from_settings(),
+        socket_timeout=_ANSWER_S,
+        socket_connect_timeout=connect_s,
         retry=None,
     )
 

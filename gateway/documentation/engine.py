@@ -90,11 +90,13 @@ class EngineAccess:
 
 
 @contextmanager
-def open_engine(place: DocsEnginePlace) -> Iterator["OpenSearchBackend"]:
+def open_engine(
+    place: DocsEnginePlace, clocks: Clocks = _COMMAND_CLOCKS
+) -> Iterator["OpenSearchBackend"]:
     """Open the search engine for a command."""
     policy = UrlPolicy(settings.UPSTREAM_ALLOWED_CIDRS, settings.UPSTREAM_ALLOWED_HOSTS)
     with door_for_command(lambda: _door(place, policy)) as (door, runs):
-        yield _backend(place, door, runs, _COMMAND_CLOCKS)
+        yield _backend(place, door, runs, clocks)
 
 
 @contextmanager
@@ -127,6 +129,6 @@ def _backend(
         place.endpoint,
         clocks,
         advice="Check DOCS_SEARCH_URL, and that this node reaches it.",
-        is_told_to_admins=clocks is _COMMAND_CLOCKS,
+        is_told_to_admins=clocks is not _SEARCH_CLOCKS,
     )
     return OpenSearchBackend(open_client(fetch_through(door, server, runs), place.headers))

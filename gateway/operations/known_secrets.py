@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 MASK = "***"
 #: Shorter ones would mask ordinary words.
 LEAST_CHARS = 6
@@ -53,7 +55,10 @@ class KnownSecrets:
 
 def _of(settings: Any) -> Iterator[str]:
     for name in filter(_NAME.search, dir(settings)):
-        value = getattr(settings, name)
+        try:
+            value = getattr(settings, name)
+        except ImproperlyConfigured:  # Django's word for an empty SECRET_KEY
+            continue
         if isinstance(value, str):
             yield value
         elif isinstance(value, list):

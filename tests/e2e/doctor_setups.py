@@ -1,8 +1,9 @@
 """A healthy installation and five broken ones, for the tests of `doctor` and its recordings."""
 
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +13,34 @@ from tests.e2e.conftest import Site
 from tests.services import REPOSITORY, free_port
 
 PASSWORD = "canary-0123456789"
+PAGE = REPOSITORY / "docs" / "operations.md"
+#: What is different each time, and how the recordings have it.
+_VARYING = (
+    (r"(127\.0\.0\.1:)\d{4,5}", r"\g<1>PORT"),
+    (r"\b[0-9a-f]{16}\b", "KEY-ID"),
+    (r"\b[0-9a-f]{32}\b", "DIGEST"),
+    (r"[A-Za-z0-9+/]{43}=", "PUBLIC-KEY"),
+    (r"\d+\.\d GiB", "N GiB"),
+    (r"in \d+\.\d s", "in N s"),
+    (r'(age_s":)[\d.]+', r"\g<1>N"),
+)
+_PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FORWARDED_ALLOW_IPS"})
+
+
+def tidied(text: str, data_dir: str) -> str:
+    """Return output of `doctor` without what is different each time."""
+    text = text.replace(data_dir, "/var/lib/duo")
+    for pattern, word in _VARYING:
+        text = re.sub(pattern, word, text)
+    return text.rstrip()
+
+
+def recorded_rows(title: str) -> list[tuple[str, str, str]]:
+    """Return state, check and the rest of each row of a recording in docs/operations.md."""
+    section = PAGE.read_text(encoding="utf-8").partition(f"### {title}\n")[2]
+    _, _, lines = section.partition("```\n$ manage.py doctor\n")
+    rows = lines.partition("\n```")[0].splitlines()[:-1]  # the last counts them
+    return [(line[:8].strip(), line[8:22].strip(), line[23:]) for line in rows if line[0] != " "]
 
 
 @contextmanager
@@ -68,11 +97,16 @@ class SetUp:
             return subprocess.run(
                 [sys.executable, "manage.py", "doctor", "--gateway-url", site.url, *options],
                 cwd=REPOSITORY,
-                env={**site.gateway.env, **variables},
+                env={**_without_proxies(site.gateway.env), **variables},
                 capture_output=True,
                 text=True,
                 check=False,
             )
+
+
+def _without_proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment as on a machine where nobody set a proxy."""
+    return {name: value for name, value in env.items() if name.upper() not in _PROXIES}
 
 
 SETUPS = (

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from docsearch.progress import waiting_line
 from gateway.doctor.checkup import examine, is_healthy
 from gateway.doctor.findings import Finding, State
 from gateway.doctor.patient import Patient
@@ -40,8 +41,10 @@ class Command(BaseCommand):
                 f"--gateway-url: {error.safe_message}", returncode=MISUSED
             ) from error
         findings = []
-        for finding in examine(Patient(gateway_endpoint=endpoint)):
+        show_wait = waiting_line()
+        for finding in examine(Patient(gateway_endpoint=endpoint, on_wait=show_wait)):
             findings.append(finding)
+            show_wait("")
             if not options["json"]:
                 self._tell(finding)
         if options["json"]:
@@ -56,6 +59,7 @@ class Command(BaseCommand):
             sys.exit(UNHEALTHY)
 
     def _tell(self, finding: Finding) -> None:
+        """Write one row at once: the next may take a while."""
         styles = {
             State.OK: self.style.SUCCESS,
             State.WARNING: self.style.WARNING,

@@ -1,5 +1,7 @@
+import inspect
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.core.checks import CheckMessage
 from pytest_django import Settings
 
+from gateway import checks
 from gateway.checks import check_deployment, check_settings
-from gateway.settings import as_switch
+from gateway.settings import as_switch, database_of
 from tests.unit.gateway.signing import weak_key
 
 WEAK_KEY = weak_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -45,26 +48,27 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E020", "SERVING_CONFIG_SIGNING_KEY", "SENTINEL"),
     ("gateway.E020", "SERVING_CONFIG_SIGNING_KEY", WEAK_KEY),
     ("gateway.E023", "SERVING_CONFIG_TRUSTED_KEYS", ["SENTINEL"]),
-    ("gateway.E014", "QUEUE_MAX_WAIT_S", math.nan),
-    ("gateway.E014", "QUEUE_MAX_WAIT_S", 31.0),
-    ("gateway.E014", "DRAIN_S", 29.0),
-    ("gateway.E014", "PROBE_SILENT_S", -1.0),
+    ("gateway.E027", "QUEUE_MAX_WAIT_S", math.nan),
+    ("gateway.E027", "QUEUE_MAX_WAIT_S", 31.0),
+    ("gateway.E027", "DRAIN_S", 29.0),
+    ("gateway.E027", "PROBE_SILENT_S", -1.0),
     ("gateway.E011", "REDIS_URL", "valkey://cache:6379/0"),
-    ("gateway.E014", "FINGERPRINT_HOUR", 24),
-    ("gateway.E018", "CA_BUNDLE", "/no/such/file.pem"),
-    ("gateway.E018", "CA_BUNDLE", __file__),
+    ("gateway.E011", "REDIS_URL", "redis://:SENTINEL@cache:port/0"),
+    ("gateway.E026", "FINGERPRINT_HOUR", 24),
+    ("gateway.E025", "CA_BUNDLE", "/no/such/file.pem"),
+    ("gateway.E025", "CA_BUNDLE", __file__),
     ("gateway.E012", "LOG_LEVEL", "LOUD"),
     ("gateway.E016", "TOTP_REQUIRED", None),
     ("gateway.E016", "SECURE_COOKIES", None),
-    ("gateway.E017", "HSTS_S", -1),
+    ("gateway.E028", "HSTS_S", -1),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", "ai_commit_reader_for_chat"),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", '["a"]'),
     ("gateway.E019", "DOCS_SEARCH_URL", "search:9200"),
     ("gateway.E019", "DOCS_SEARCH_URL", "https://user:SENTINEL@search"),
     ("gateway.E018", "GITLAB_VERSION", "latest"),
     ("gateway.E014", "DOCS_UNANSWERED_QUESTIONS", -1),
-    ("gateway.E016", "DOCS_REGISTRY_URL", "gitlab.example.com/api/v4/projects/42/packages"),
-    ("gateway.E016", "DOCS_REGISTRY_URL", "https://user:SENTINEL@gitlab.example.com"),
+    ("gateway.E029", "DOCS_REGISTRY_URL", "gitlab.example.com/api/v4/projects/42/packages"),
+    ("gateway.E029", "DOCS_REGISTRY_URL", "https://user:SENTINEL@gitlab.example.com"),
     ("gateway.E017", "DOCS_SIGNING_KEY", "SENTINEL"),
     ("gateway.E017", "DOCS_SIGNING_KEY", WEAK_KEY),
     ("gateway.E017", "DOCS_TRUSTED_KEYS", ["SENTINEL"]),
@@ -102,6 +106,30 @@ def test_wrong_setting_is_named_with_what_to_do(
     assert message.hint
     assert name in f"{message.msg} {message.hint}"
     assert "SENTINEL" not in message.msg
+
+
+def test_folder_that_keeps_no_key_is_told(good: Settings) -> None:
+    good.DATA_DIR_PROBLEMS = ["/srv/duo/secret_key: Permission denied"]
+    good.SECRET_KEY, good.ENCRYPTION_KEYS, good.DOCS_SIGNING_KEY = "", [], ""
+
+    (message,) = check_settings()
+
+    assert message.id == "gateway.E024"
+    assert message.msg == "DATA_DIR: /srv/duo/secret_key: Permission denied"
+    assert check_deployment() == []
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://db/duo", "postgres://duo:SENTINEL@db:port/duo", "postgres://[::1/duo", ""]
+)
+def test_url_that_names_no_database_is_none(url: str) -> None:
+    assert database_of(url) is None
+
+
+def test_each_id_is_of_one_complaint() -> None:
+    written = re.findall(r'"(gateway\.[EW]\d+)"', inspect.getsource(checks))
+
+    assert sorted(set(written)) == sorted(written)
 
 
 def test_everything_wrong_is_told_at_once(good: Settings) -> None:
