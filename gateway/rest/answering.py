@@ -17,6 +17,7 @@ from gateway.configuration.stored import read_configuration
 from gateway.explain import Explanation, Stop, explain
 from gateway.gates import Candidate, Gate
 from gateway.probes.endpoint_news import stored_news
+from gateway.rest.examples import example
 from gateway.rest.features import feature_of
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView
@@ -34,6 +35,12 @@ _FEATURE = OpenApiParameter("feature", str, OpenApiParameter.PATH, enum=list(Fea
 # --- Prompts --------------------------------------------------------------------------------------
 
 
+@example(
+    sent={
+        "family": "mixtral-8x7b-instruct",
+        "inputs": {"prompt": "Undo my last commit."},
+    }
+)
 class RenderSerializer(serializers.Serializer[Any]):
     """What to fill in, and for which model: give a family or a deployment."""
 
@@ -57,6 +64,20 @@ class RenderSerializer(serializers.Serializer[Any]):
         return attrs
 
 
+@example(
+    {
+        "prompt_id": "glab_ask_git_command",
+        "variant": "general",
+        "version": "1.0.0",
+        "digest": "22daa01b78273474",
+        "title": "Git Suggestions",
+        "output": "text",
+        "messages": [{"role": "user", "content": "Undo my last commit."}],
+        "parameters": {"temperature": 0.1, "stop": []},
+        "budget": {"context_tokens": 8192, "max_output_tokens": 1024},
+        "cut_inputs": [],
+    }
+)
 class RenderedSerializer(serializers.Serializer[Any]):
     """A prompt as it would be sent: as messages, or as one text."""
 
@@ -131,6 +152,16 @@ class CandidateSerializer(serializers.Serializer[Any]):
     prompt_version = serializers.CharField()
 
 
+_EXAMPLE_STOP = {
+    "order": 1,
+    "deployment": "mixtral-a",
+    "url": "http://10.0.4.11:8000/v1",
+    "state": "healthy",
+    "reason": "",
+    "heard_at": "2026-11-22T12:30:00Z",
+}
+
+
 class StopSerializer(serializers.Serializer[Any]):
     """An endpoint on the way of a request, as workers last heard of it."""
 
@@ -144,6 +175,31 @@ class StopSerializer(serializers.Serializer[Any]):
     heard_at = serializers.DateTimeField(allow_null=True, help_text="Null: never yet.")
 
 
+@example(
+    {
+        "feature": "duo_chat",
+        "would_answer": True,
+        "remedy": "",
+        "gates": [
+            {"name": "token", "is_open": True, "detail": "a valid token of user-1", "code": ""},
+            {
+                "name": "servers",
+                "is_open": True,
+                "detail": "mixtral-a would answer",
+                "code": "",
+            },
+        ],
+        "candidates": [
+            {
+                "deployment": "mixtral-a",
+                "family": "mixtral-8x7b-instruct",
+                "prompt_variant": "general",
+                "prompt_version": "1.0.0",
+            }
+        ],
+        "way": [_EXAMPLE_STOP],
+    }
+)
 class ExplanationSerializer(serializers.Serializer[Any]):
     """The gates in order, up to the first that is shut, and who would answer if none is."""
 
@@ -201,6 +257,15 @@ def _explained(feature: Feature, user: str = "", scopes: str | None = None) -> E
 # --- Routing --------------------------------------------------------------------------------------
 
 
+@example(
+    {
+        "feature": "duo_chat",
+        "deployment": "mixtral-a",
+        "why": "mixtral-a would answer",
+        "remedy": "",
+        "way": [_EXAMPLE_STOP],
+    }
+)
 class RoutingSerializer(serializers.Serializer[Any]):
     """What would answer now, and why it is that."""
 

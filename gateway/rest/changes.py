@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from gateway.configuration.planning import Action, Change, Kind
 from gateway.models import Revision
+from gateway.rest.examples import example
 
 
 class FieldChangeSerializer(serializers.Serializer[Any]):
@@ -25,12 +26,22 @@ class ChangeSerializer(serializers.Serializer[Any]):
     fields = serializers.DictField(child=FieldChangeSerializer())  # type: ignore[assignment]
 
 
+EXAMPLE_CHANGE = {
+    "action": "changed",
+    "kind": "feature",
+    "name": "duo_chat",
+    "fields": {"answered_by": {"old": "unassigned", "new": ["mixtral-a", "mixtral-b"]}},
+}
+
+
+@example({"changes": [EXAMPLE_CHANGE]})
 class DifferenceSerializer(serializers.Serializer[Any]):
     """What leads from one configuration to another."""
 
     changes = ChangeSerializer(many=True)
 
 
+@example({"changes": [EXAMPLE_CHANGE], "notes": [], "revision": 42})
 class OutcomeSerializer(DifferenceSerializer):
     """What was done, or would be."""
 

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from gateway.configuration.guards import check_not_managed_by_file, version_of
 from gateway.configuration.history import changing_configuration
+from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import (
@@ -28,6 +29,36 @@ from selfhosted_models.models import ModelDeployment
 _KEEP = object()
 
 
+_EXAMPLE = {
+    "name": "codegemma-gpu1",
+    "family": "codegemma-7b-it",
+    "serving_format": "openai_text",
+    "endpoints": ["http://10.0.4.11:8000/v1", "http://10.0.4.12:8000/v1 weight=3"],
+    "model_identifier": "codegemma-7b-it",
+    "context_tokens": 8192,
+}
+
+
+@example(
+    {
+        **_EXAMPLE,
+        "id": "8ebe7c53-fe08-4e2b-b505-69e4bfe1dce0",
+        "has_api_key": True,
+        "api_key_hint": "cdef",
+        "api_key_fingerprint": "fae0ae5979785f4b",
+        "max_in_flight": None,
+        "first_token_timeout_s": 5.0,
+        "idle_timeout_s": None,
+        "total_timeout_s": None,
+        "is_active": True,
+        "is_managed_by_file": False,
+        "used_by": ["code_completions"],
+        "created_at": "2026-11-22T12:00:00Z",
+        "updated_at": "2026-11-22T12:30:00Z",
+        "version": "196b8563d15b4a9a3a466df6483e7156",
+    },
+    sent={**_EXAMPLE, "api_key": "the-key-of-the-model-server"},
+)
 class DeploymentSerializer(serializers.ModelSerializer[ModelDeployment]):
     """A deployment. Its key is write-only: text replaces it, null removes it."""
 

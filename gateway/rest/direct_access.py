@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from gateway.authentication.tokens import issue_token
 from gateway.rest.clients import client_of
+from gateway.rest.examples import example
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView
 from gateway.runtime import own_keys_from_settings
@@ -25,6 +26,13 @@ def _header_value(**options: Any) -> serializers.RegexField:
     return serializers.RegexField(r"^[!-~]+$", max_length=128, **options)
 
 
+@example(
+    sent={
+        "user_id": "gid://gitlab/User/1",
+        "instance_id": "ea8bf810-1d6f-4a6a-b4fd-93e8cbd8b57f",
+        "host_name": "gitlab.example.com",
+    }
+)
 class DirectAccessRequestSerializer(serializers.Serializer[Any]):
     """Whom the access is for."""
 
@@ -36,6 +44,20 @@ class DirectAccessRequestSerializer(serializers.Serializer[Any]):
     host_name = _header_value(required=False, help_text="Of the GitLab instance.")
 
 
+@example(
+    {
+        "base_url": "https://gateway.example.com",
+        "token": "eyJhbGciOiJSUzI1NiJ9.eyJzY29wZXMiOlsiY29tcGxldGVfY29kZSJdfQ.c2lnbmF0dXJl",
+        "expires_at": 1795349400,
+        "headers": {
+            "X-Gitlab-Authentication-Type": "oidc",
+            "X-Gitlab-Global-User-Id": "gid://gitlab/User/1",
+            "X-Gitlab-Instance-Id": "ea8bf810-1d6f-4a6a-b4fd-93e8cbd8b57f",
+            "X-Gitlab-Realm": "self-managed",
+            "X-Gitlab-Host-Name": "gitlab.example.com",
+        },
+    }
+)
 class DirectAccessSerializer(serializers.Serializer[Any]):
     """In the shape in which GitLab tells it to IDEs."""
 

@@ -27,6 +27,7 @@ from gateway.audit import record
 from gateway.documentation.indexes import history, installed_indexes, recent_looks, roll_back
 from gateway.documentation.registry import NO_REGISTRY
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
+from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import IDEMPOTENCY_KEY, REASON, RestView
@@ -89,6 +90,52 @@ class InstalledSerializer(serializers.Serializer[Any]):
     found_at = serializers.DateTimeField()
 
 
+_EXAMPLE_INDEX = {
+    "gitlab_version": "17.4.0",
+    "index_digest": "da0d1776180d481b208ab766d8802a7b301c1add6c8a2542476f84b6bd9b8537",
+    "size_bytes": 48201728,
+    "made_at": "2026-05-01T00:00:00Z",
+    "key": "trjEDOhYqNxZKCJQwKZZk5AUJrGI40gFwbCgLY0GxIs=",
+}
+
+
+@example(
+    {
+        "has_registry": True,
+        "indexes": [
+            {
+                **_EXAMPLE_INDEX,
+                "previous_made_at": "2026-04-01T00:00:00Z",
+                "golden": {
+                    "passed": 11,
+                    "total": 12,
+                    "checked_at": "2026-05-02T03:00:00Z",
+                    "failures": [
+                        {
+                            "question": "How do I protect a branch?",
+                            "page": "user/project/protected_branches.md",
+                            "anchor": "",
+                            "found": ["user/project/repository/branches/index.md"],
+                        }
+                    ],
+                },
+            }
+        ],
+        "looks": [
+            {
+                "node": "gateway-1",
+                "wanted": "17.4.2",
+                "state": "fetching",
+                "message": "",
+                "gitlab_version": "17.4.0",
+                "received_bytes": 1048576,
+                "total_bytes": 48201728,
+                "looked_at": "2026-05-02T03:00:00Z",
+            }
+        ],
+        "history": [{**_EXAMPLE_INDEX, "node": "gateway-1", "found_at": "2026-05-02T02:59:00Z"}],
+    }
+)
 class DocumentationSerializer(serializers.Serializer[Any]):
     """Everything about the indexes."""
 
@@ -205,6 +252,26 @@ class PassageSerializer(serializers.Serializer[Any]):
         }
 
 
+@example(
+    {
+        "results": [
+            {
+                "path": "doc/user/project/issue_board.md",
+                "title": "Issue boards",
+                "headings": ["Create a board"],
+                "anchor": "create-a-board",
+                "url": "/help/user/project/issue_board.md#create-a-board",
+                "content": "## Create a board\n\nSelect **New board**.",
+                "score": 0.96,
+            }
+        ],
+        "outcome": "found",
+        "reason": "",
+        "warning": "",
+        "shown_query": "create a board",
+        "gitlab_version": "17.4.0",
+    }
+)
 class FoundSerializer(serializers.Serializer[Any]):
     """What a search found, and why it is that."""
 

@@ -19,6 +19,7 @@ from gateway.evaluation.report import facts_of, told_comparison, whole_of
 from gateway.evaluation.runs import EvaluationRequest
 from gateway.evaluation.suites import path_of_suite
 from gateway.evaluation.verdicts import compare_runs
+from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import IDEMPOTENCY_KEY, MAX_NUMBER, NUMBER, REASON, RestView
@@ -27,6 +28,7 @@ from selfhosted_models.background_runs import RunState
 from selfhosted_models.families import ModelFamily
 
 
+@example(sent={"feature": "git_suggestions", "deployment": "mixtral-a"})
 class StartSerializer(serializers.Serializer[Any]):
     """What is to be evaluated."""
 
@@ -73,6 +75,13 @@ class StartSerializer(serializers.Serializer[Any]):
         )
 
 
+@example(
+    sent={
+        "feature": "git_suggestions",
+        "deployment": "mixtral-a",
+        "second_deployment": "mixtral-b",
+    }
+)
 class StartComparisonSerializer(StartSerializer):
     """What is to be evaluated twice: of two deployments, or with two versions of the prompt."""
 
@@ -99,6 +108,36 @@ class VerdictSerializer(serializers.Serializer[Any]):
     is_pass = serializers.BooleanField(help_text="Whether the score reaches the suite's bar.")
 
 
+_EXAMPLE = {
+    "run": 7,
+    "batch": "2b14db85-fb74-4e0c-ab99-a39396bfe4a0",
+    "feature": "git_suggestions",
+    "title": "Git Suggestions",
+    "deployment": "mixtral-a",
+    "family": "mixtral-8x7b-instruct",
+    "suite": "git_suggestions",
+    "suite_version": "1.0.0",
+    "suite_digest": "5d41402abc4b2a76",
+    "prompt": "general 1.0.0",
+    "prompt_digest": "22daa01b78273474",
+    "fingerprint_digest": "627fadaea4f11cc6",
+    "judge": "",
+    "runs_code": False,
+    "state": "finished",
+    "reason": "",
+    "started_by": "API token rails",
+    "created_at": "2026-11-22T12:00:00Z",
+    "started_at": "2026-11-22T12:00:01Z",
+    "finished_at": "2026-11-22T12:00:31Z",
+    "total_cases": 3,
+    "done_cases": 3,
+    "passed_cases": 2,
+    "bar": 0.5,
+    "verdict": {"score": 0.67, "low": 0.21, "high": 0.94, "is_pass": True},
+}
+
+
+@example(_EXAMPLE)
 class EvaluationSerializer(serializers.Serializer[Any]):
     """A run: one suite, asked of one deployment."""
 
@@ -133,6 +172,7 @@ class EvaluationSerializer(serializers.Serializer[Any]):
         return super().to_representation(told)
 
 
+@example({"first": _EXAMPLE, "second": {**_EXAMPLE, "run": 8, "deployment": "mixtral-b"}})
 class StartedComparisonSerializer(serializers.Serializer[Any]):
     """Two runs of the same cases; their comparison is at `Location` once both are finished."""
 
@@ -140,6 +180,18 @@ class StartedComparisonSerializer(serializers.Serializer[Any]):
     second = EvaluationSerializer()
 
 
+_EXAMPLE_COMPARISON = {
+    "run": 6,
+    "difference": 0.33,
+    "low": 0.0,
+    "high": 1.0,
+    "is_regression": False,
+    "regressions": [],
+    "gains": ["undo-last-commit"],
+}
+
+
+@example(_EXAMPLE_COMPARISON)
 class ComparisonSerializer(serializers.Serializer[Any]):
     """The share of the same cases passed by this run, less that of the other."""
 
@@ -171,6 +223,27 @@ class CaseSerializer(serializers.Serializer[Any]):
     answer = serializers.CharField(help_text="Empty unless answers are kept.")
 
 
+@example(
+    {
+        **_EXAMPLE,
+        "took_s": 30.2,
+        "median_ms": 910,
+        "slowest_ms": 2040,
+        "previous": _EXAMPLE_COMPARISON,
+        "results": [
+            {
+                "case_id": "squash-three",
+                "is_passed": False,
+                "score": 0.5,
+                "reasons": {"mentions": "It does not mention: git rebase."},
+                "skipped": [],
+                "error": "",
+                "took_ms": 880,
+                "answer": "",
+            }
+        ],
+    }
+)
 class WholeEvaluationSerializer(EvaluationSerializer):
     """A run with all its cases."""
 

@@ -24,6 +24,7 @@ from gateway.configuration.history import changing_configuration
 from gateway.configuration.stored import choice_of
 from gateway.evaluation.verdicts import CellVerdict, current_verdicts
 from gateway.rest.changes import OutcomeSerializer, outcome_of
+from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import (
@@ -80,6 +81,37 @@ class SiteVerdictSerializer(serializers.Serializer[Any]):
     )
 
 
+@example(
+    {
+        "feature": "git_suggestions",
+        "title": "Git Suggestions",
+        "default_elsewhere": "Vertex codechat-bison",
+        "unit_primitive": "glab_ask_git_command",
+        "wire_prompt_id": "glab_ask_git_command",
+        "levels": [
+            {
+                "family": "mixtral-8x7b-instruct",
+                "title": "Mixtral 8x7B Instruct",
+                "level": "to_be_evaluated",
+                "is_on_supported_list": True,
+            }
+        ],
+        "verdicts": [
+            {
+                "deployment": "mixtral-a",
+                "family": "mixtral-8x7b-instruct",
+                "run": 7,
+                "is_pass": True,
+                "share": 0.6667,
+                "suite": "git_suggestions",
+                "suite_version": "1.0.0",
+                "prompt_version": "1.0.0",
+                "finished_at": "2026-11-22T12:00:31Z",
+                "is_expired": False,
+            }
+        ],
+    }
+)
 class FeatureSerializer(serializers.Serializer[Any]):
     """What is fixed about a feature, and what was found out about it here."""
 
@@ -158,6 +190,10 @@ def _verdict(cell: CellVerdict) -> dict[str, Any]:
 # --- The settings ---------------------------------------------------------------------------------
 
 
+_EXAMPLE = {"deployments": ["mixtral-a", "mixtral-b"], "prompt_version": "~1.0"}
+
+
+@example(sent=_EXAMPLE)
 class ChoiceSerializer(serializers.Serializer[Any]):
     """What answers a feature, whole: what is left out is at its default."""
 
@@ -180,6 +216,16 @@ class ChoiceSerializer(serializers.Serializer[Any]):
         return attrs
 
 
+@example(
+    {
+        **_EXAMPLE,
+        "is_inactive": False,
+        "feature": "duo_chat",
+        "is_managed_by_file": False,
+        "updated_at": "2026-11-22T12:30:00Z",
+        "version": "d986ab2a60260e1918f7039077cf92da",
+    }
+)
 class FeatureSettingSerializer(ChoiceSerializer):
     """A setting as it is stored."""
 
@@ -211,6 +257,15 @@ class BulkItemSerializer(ChoiceSerializer):
     )
 
 
+@example(
+    sent={
+        "settings": [
+            {"feature": "duo_chat", **_EXAMPLE},
+            {"feature": "git_suggestions", "is_inactive": True},
+        ],
+        "preview": True,
+    }
+)
 class BulkSerializer(serializers.Serializer[Any]):
     """Several settings: all of them, or none."""
 

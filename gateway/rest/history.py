@@ -27,11 +27,22 @@ from gateway.rest.changes import (
     difference_of,
     outcome_of,
 )
+from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import IDEMPOTENCY_KEY, MAX_NUMBER, NUMBER, RestView
 
+_EXAMPLE = {
+    "number": 42,
+    "digest": "57c2ffd4febee1402a05bfcb20561fc2",
+    "author": "dana",
+    "origin": "web",
+    "reason": "A second GPU for the chat.",
+    "created_at": "2026-11-22T12:30:00Z",
+}
 
+
+@example(_EXAMPLE)
 class RevisionSerializer(serializers.ModelSerializer[Revision]):
     """A revision, without its document."""
 
@@ -47,6 +58,25 @@ class RevisionSerializer(serializers.ModelSerializer[Revision]):
         )
 
 
+@example(
+    {
+        **_EXAMPLE,
+        "document": {
+            "version": 1,
+            "deployments": [
+                {
+                    "name": "mixtral-a",
+                    "family": "mixtral-8x7b-instruct",
+                    "serving_format": "openai_chat",
+                    "endpoints": ["http://10.0.4.11:8000/v1"],
+                    "model_identifier": "mixtral-8x7b",
+                    "api_key": {"stored": "fae0ae5979785f4b"},
+                }
+            ],
+            "features": {"duo_chat": "mixtral-a"},
+        },
+    }
+)
 class WholeRevisionSerializer(RevisionSerializer):
     """A revision with the whole configuration."""
 
@@ -56,6 +86,7 @@ class WholeRevisionSerializer(RevisionSerializer):
         fields: ClassVar[tuple[str, ...]] = (*RevisionSerializer.Meta.fields, "document")
 
 
+@example(sent={"preview": True, "reason": "The chat got slow."})
 class RestoreSerializer(serializers.Serializer[Any]):
     """How to go back."""
 
@@ -155,6 +186,27 @@ class Revisions(ListModelMixin, RestView):
             check_newest(seen)
 
 
+_EXAMPLE_HASH = "57961deeaa3eed59cf348c5bd8c0eab522bbdb605ff495b88a85986ee460d7e1"
+
+
+@example(
+    {
+        "number": 1280,
+        "created_at": "2026-11-22T12:30:00Z",
+        "author": "dana",
+        "origin": "web",
+        "reason": "A second GPU for the chat.",
+        "source_address": "10.0.4.2",
+        "request_id": "f8390800d7595ae31c4fb48df4bfd531",
+        "action": "feature.changed",
+        "object_id": "duo_chat",
+        "object_name": "duo_chat",
+        "changes": {"answered_by": ["unassigned", ["mixtral-a", "mixtral-b"]]},
+        "revision": 42,
+        "previous_hash": "c1ed74749592b9a4bf48c982d728ebbd5e59d24915817777b35772c85ef74d78",
+        "hash": _EXAMPLE_HASH,
+    }
+)
 class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
     """One thing that was done."""
 
@@ -182,6 +234,7 @@ class VerificationQuery(serializers.Serializer[Any]):
     )
 
 
+@example({"records": 1280, "revisions": 42, "head": f"1280:{_EXAMPLE_HASH}", "problems": []})
 class VerificationSerializer(serializers.Serializer[Any]):
     """What a look through the whole history found."""
 

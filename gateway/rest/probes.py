@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from gateway.probes.jobs import cancel_probe, start_probe
 from gateway.rest.deployments import DeploymentSerializer, set_api_key
+from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import IDEMPOTENCY_KEY, RestView
@@ -33,6 +34,21 @@ class FingerprintSerializer(serializers.ModelSerializer[Fingerprint]):
         fields: ClassVar = ("digest", "facts", "differences", "created_at", "measured_at")
 
 
+@example(
+    {
+        "id": 19,
+        "kind": "measurement",
+        "deployment": "8ebe7c53-fe08-4e2b-b505-69e4bfe1dce0",
+        "state": "running",
+        "reason": "",
+        "results": [{"trait": "chat", "state": "yes", "value": None, "evidence": "It answered."}],
+        "fingerprint": None,
+        "started_by": "API token rails",
+        "created_at": "2026-11-22T12:00:00Z",
+        "started_at": "2026-11-22T12:00:01Z",
+        "finished_at": None,
+    }
+)
 class ProbeRunSerializer(serializers.ModelSerializer[ProbeRun]):
     """One question to a model server. It is over once `finished_at` is set."""
 
@@ -51,6 +67,7 @@ class ProbeRunSerializer(serializers.ModelSerializer[ProbeRun]):
         read_only_fields = fields
 
 
+@example(sent={"url": "10.0.4.11:8000", "api_key": "the-key-of-the-model-server"})
 class InspectionSerializer(serializers.Serializer[Any]):
     """What somebody has of a model server: its URL, roughly, and maybe a key."""
 

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from docsearch.models import GoldenQuestion, UnansweredQuestion
 from gateway.audit import record
+from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
 from gateway.rest.scopes import Scope
 from gateway.rest.views import IDEMPOTENCY_KEY, MAX_NUMBER, NUMBER, REASON, RestView
@@ -22,6 +23,14 @@ MAX_DEALT_WITH = 200
 # --- Golden questions -----------------------------------------------------------------------------
 
 
+_EXAMPLE = {
+    "question": "How do I protect a branch?",
+    "page": "user/project/protected_branches.md",
+    "anchor": "protect-a-branch",
+}
+
+
+@example({**_EXAMPLE, "id": 3, "created_at": "2026-11-22T12:00:00Z"}, sent=_EXAMPLE)
 class GoldenQuestionSerializer(serializers.ModelSerializer[GoldenQuestion]):
     """A question, and the page that must be among its first answers. It is never changed."""
 
@@ -81,6 +90,17 @@ class GoldenQuestions(ListModelMixin, RetrieveModelMixin, RestView):
 # --- Unanswered questions -------------------------------------------------------------------------
 
 
+@example(
+    {
+        "id": 12,
+        "question": "how do i book a meeting room",
+        "outcome": "nothing_found",
+        "gitlab_version": "17.4.0",
+        "times": 5,
+        "first_asked_at": "2026-11-20T09:00:00Z",
+        "last_asked_at": "2026-11-22T12:00:00Z",
+    }
+)
 class UnansweredQuestionSerializer(serializers.ModelSerializer[UnansweredQuestion]):
     """A question, redacted, that no page answered."""
 
@@ -92,6 +112,7 @@ class UnansweredQuestionSerializer(serializers.ModelSerializer[UnansweredQuestio
         )
 
 
+@example(sent={"questions": [12, 15]})
 class DealWithSerializer(serializers.Serializer[Any]):
     """Which questions are done with."""
 
@@ -103,6 +124,7 @@ class DealWithSerializer(serializers.Serializer[Any]):
     )
 
 
+@example({"count": 2})
 class DealtWithSerializer(serializers.Serializer[Any]):
     """What came of it."""
 

@@ -6,7 +6,7 @@ from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.views import SpectacularAPIView
 
 from gateway.rest.permissions import IsAuthenticated
-from gateway.rest.problems import CONTENT_TYPE
+from gateway.rest.problems import CONTENT_TYPE, Problem
 from gateway.rest.views import RestView
 
 _STATUSES = (400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 422, 428, 429, 500, 503)
@@ -29,6 +29,9 @@ _PROBLEM = {
         },
     },
 }
+_PROBLEM_EXAMPLE = Problem(
+    422, "request_invalid", "name: Choose a name.", {"name": ["Choose a name."]}
+).body("f8390800d7595ae31c4fb48df4bfd531")
 
 
 class Schema(RestView, SpectacularAPIView):
@@ -41,7 +44,12 @@ def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Say of every operation how it tells errors; a hook of drf-spectacular."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = _PROBLEM
-    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {
+        CONTENT_TYPE: {
+            "schema": {"$ref": "#/components/schemas/Problem"},
+            "example": _PROBLEM_EXAMPLE,
+        }
+    }
     components["responses"] = {"Problem": {"description": "An error.", "content": content}}
     for path in result["paths"].values():
         for operation in path.values():

@@ -20,10 +20,19 @@ from gateway.configuration.serving_exports import (
     signing_key_from_settings,
 )
 from gateway.configuration.stored import read_configuration
+from gateway.rest.examples import example
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView
 
 
+@example(
+    {
+        "version": "fca50ae9303ef9cbb79cdcf8070a4e6c",
+        "revision": 42,
+        "key_id": "596a27d277609a84",
+        "signed": "eyJhbGciOiJFZERTQSJ9.eyJkb2N1bWVudCI6eyJ2ZXJzaW9uIjoxfX0.c2lnbmF0dXJl",
+    }
+)
 class ServingConfigSerializer(serializers.Serializer[Any]):
     """The signed configuration."""
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from feature_config.catalogue import Feature
 from gateway.exchange import Ending
 from gateway.models import LoggedRequest
+from gateway.rest.examples import example
 from gateway.rest.scopes import Scope
 from gateway.rest.views import RestView
 from gateway.usage.filters import LoggedRequestFilter
@@ -118,6 +119,36 @@ class SeriesSerializer(serializers.Serializer[Any]):
     points = PointSerializer(many=True)
 
 
+@example(
+    {
+        "period": "hour",
+        "since": "2026-11-22T12:00:00Z",
+        "until": "2026-11-22T13:00:00Z",
+        "series": [
+            {
+                "name": "duo_chat",
+                "points": [
+                    {
+                        "start": "2026-11-22T12:00:00Z",
+                        "requests": 412,
+                        "answered": 380,
+                        "refused": 9,
+                        "failed": 3,
+                        "cancelled": 20,
+                        "unrecorded": 0,
+                        "error_rate": 0.0078,
+                        "input_tokens": 401220,
+                        "output_tokens": 30115,
+                        "first_token_p50_ms": 310.0,
+                        "first_token_p95_ms": 920.0,
+                        "total_p50_ms": 1240.0,
+                        "total_p95_ms": 4300.0,
+                    }
+                ],
+            }
+        ],
+    }
+)
 class UsageSerializer(serializers.Serializer[Any]):
     """Series over the whole points that hold the time asked for; UTC, weeks begin on Mondays."""
 
@@ -125,34 +156,6 @@ class UsageSerializer(serializers.Serializer[Any]):
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
     series = SeriesSerializer(many=True)
-
-
-_EXAMPLE_POINT = {
-    "start": "2026-11-22T12:00:00Z",
-    "requests": 412,
-    "answered": 380,
-    "refused": 9,
-    "failed": 3,
-    "cancelled": 20,
-    "unrecorded": 0,
-    "error_rate": 0.0078,
-    "input_tokens": 401220,
-    "output_tokens": 30115,
-    "first_token_p50_ms": 310.0,
-    "first_token_p95_ms": 920.0,
-    "total_p50_ms": 1240.0,
-    "total_p95_ms": 4300.0,
-}
-_EXAMPLE = OpenApiExample(
-    "An hour of the chat",
-    response_only=True,
-    value={
-        "period": "hour",
-        "since": "2026-11-22T12:00:00Z",
-        "until": "2026-11-22T13:00:00Z",
-        "series": [{"name": "duo_chat", "points": [_EXAMPLE_POINT]}],
-    },
-)
 
 
 class Usage(RestView):
@@ -164,7 +167,6 @@ class Usage(RestView):
         summary="Show requests, errors, latency and tokens over time",
         responses=UsageSerializer,
         parameters=[UsageQuery],
-        examples=[_EXAMPLE],
     )
     def retrieve(self, request: Request) -> Response:
         query = UsageQuery(data=request.query_params)
@@ -208,6 +210,31 @@ def _point(start: datetime, figures: Figures) -> dict[str, Any]:
 # --- One by one -----------------------------------------------------------------------------------
 
 
+@example(
+    {
+        "id": 20817,
+        "ended_at": "2026-11-22T12:30:00Z",
+        "request_id": "f8390800d7595ae31c4fb48df4bfd531",
+        "route": "v1/chat/<str:chat_invokable>",
+        "status": 504,
+        "ending": "failed",
+        "outcome": "upstream_timeout",
+        "hop": "model_server",
+        "reason": "mixtral-a did not answer.",
+        "feature": "duo_chat",
+        "deployment": "mixtral-a",
+        "attempts": 2,
+        "prompt": "general 1.0.0",
+        "prompt_digest": "22daa01b78273474",
+        "configuration": "fca50ae9303ef9cbb79cdcf8070a4e6c",
+        "user_hash": "4944b0a6a430f893",
+        "input_tokens": 412,
+        "output_tokens": 0,
+        "queued_ms": 3,
+        "first_token_ms": None,
+        "total_ms": 30004,
+    }
+)
 class LoggedRequestSerializer(serializers.ModelSerializer[LoggedRequest]):
     """One request. Nothing of what was asked or answered is stored."""
 
