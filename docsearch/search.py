@@ -218,11 +218,11 @@ def every_section(index: DocsIndex) -> Iterator[tuple[Passage, str]]:
         IndexUnusable: The index is damaged.
     """
     with index.reading(within_s=_WHOLE_INDEX_WITHIN_S) as connection:
-        rows = connection.execute(
-            "SELECT sections.id, page_id, begins, ends, content FROM sections"
-            " JOIN pages ON pages.id = page_id ORDER BY sections.id"
-        )
-        for section_id, page_id, begins, ends, packed in rows.fetchall():
+        rows = connection.execute("SELECT id, page_id, begins, ends FROM sections ORDER BY id")
+        for section_id, page_id, begins, ends in rows.fetchall():
+            (packed,) = connection.execute(
+                "SELECT content FROM pages WHERE id = ?", (page_id,)
+            ).fetchone()
             hit = Hit(page_id, section_id, 0.0)
             for passage in _passages(connection, index.facts, [hit]):
                 yield passage, _unpack(packed)[begins:ends]

@@ -37,6 +37,7 @@ from gateway.configuration.sources import (
 )
 from gateway.configuration.stored import StoredConfiguration
 from gateway.documentation.engine import DocsEnginePlace, EngineAccess, docs_engine_from_settings
+from gateway.documentation.engine_upkeep import LOAD_EVERY_S, EngineUpkeep
 from gateway.documentation.indexes import note_installed, record_look
 from gateway.documentation.questions import (
     CHECK_EVERY_S,
@@ -314,6 +315,10 @@ class Runtime:
         for upkeep in (trust.issuer_keys, trust.deny_list):
             runtime._tasks.append(asyncio.create_task(upkeep.keep_fresh()))
         runtime._tasks.append(asyncio.create_task(runtime._keep_snapshot_fresh()))
+        if engine and place is None:
+            loading = EngineUpkeep(docs_store, engine.loader).load_newer
+            step = database_step(engine.thread, loading, LOAD_EVERY_S)
+            runtime._tasks.append(asyncio.create_task(keep_running("search engine", step)))
         thread = runtime._questions_thread
         stored_upkeep = (
             ("indexes", database_step(thread, partial(note_installed, docs_store), CHECK_EVERY_S)),

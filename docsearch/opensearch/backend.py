@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -83,10 +84,32 @@ class OpenSearchBackend:
                 return {}
             return wire.read_aliases(answer)
 
-    def load(self, index: DocsIndex, sha256: str) -> bool:
+    def newest_loaded(self) -> dict[GitLabVersion, datetime]:
+        """Return when the newest index that was ever loaded of each version was made.
+
+        It need not be the one that is searched: an operator may have gone back to an older one.
+
+        Raises:
+            ServerUnreachable: The engine did not answer.
+            SearchEngineRefused: It did not do what it was asked for.
+        """
+        with _told():
+            try:
+                answer = self._client.indices.get_mapping(index=wire.ALL_INDEXES)
+            except NotFoundError:
+                return {}
+            return wire.read_newest(answer)
+
+    def load(self, index: DocsIndex, sha256: str, made_at: datetime | None) -> bool:
         """Put an index that was verified into the engine, and let its version be answered from it.
 
-        What is searched until then answers on; what a kill left unfinished is done anew.
+        What is searched until then answers on, and stays beside it; older ones are deleted. What a
+        kill left unfinished is done anew. Nobody else may load at the same time.
+
+        Args:
+            index: Of a version.
+            sha256: Of its file.
+            made_at: When it was signed; None where its manifest is missing.
 
         Returns:
             Whether it was not there already.
@@ -98,8 +121,11 @@ class OpenSearchBackend:
         """
         version = index.facts.gitlab_version
         name = wire.index_name(version, sha256)
-        if self.digests().get(version) == sha256:
+        before = self.digests().get(version)
+        if before == sha256:
+            self._mark_whole(name, made_at)  # one that an earlier release loaded has no mark
             return False
+        kept = {name, wire.index_name(version, before)} if before else {name}
         with _told():
             self._client.indices.delete(index=name, ignore_unavailable=True)
             self._client.indices.create(index=name, body=dict(wire.INDEX_BODY))
@@ -112,9 +138,18 @@ class OpenSearchBackend:
                         "documentation; what was searched before is. See its own log."
                     )
             self._client.indices.refresh(index=name)
+            self._mark_whole(name, made_at)
             self._client.indices.update_aliases(body=wire.swap_aliases(version, name))
+            builds = self._client.indices.get_alias(index=wire.builds_of(version))
+            if older := wire.read_older(builds, kept):
+                self._client.indices.delete(index=",".join(older), ignore_unavailable=True)
         self._known = None
         return True
+
+    def _mark_whole(self, name: str, made_at: datetime | None) -> None:
+        if made_at:
+            with _told():
+                self._client.indices.put_mapping(index=name, body=wire.whole_mark(made_at))
 
     def close(self) -> None:
         """Nothing is kept open here: the connections are those of whoever fetches."""

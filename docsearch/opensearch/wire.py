@@ -5,7 +5,8 @@ engine only splits at blanks: a question means the same to both.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from docsearch import cleaning
@@ -53,6 +54,36 @@ def index_name(version: GitLabVersion, sha256: str) -> str:
 ALL_INDEXES = f"{_ALIAS}*"
 
 
+def builds_of(version: GitLabVersion) -> str:
+    """Return the pattern of all indexes of a version, searched or not."""
+    return f"{alias_of(version)}-*"
+
+
+def whole_mark(made_at: datetime) -> dict[str, Any]:
+    """Return what is written into an index last: an index without it was not loaded whole."""
+    return {"_meta": {**INDEX_BODY["mappings"]["_meta"], "made_at": made_at.isoformat()}}
+
+
+def read_newest(answer: Mapping[str, Any]) -> dict[GitLabVersion, datetime]:
+    """Return when the newest whole index of each version was made, whether it is searched or not.
+
+    One whose words were cleaned by other rules is none.
+    """
+    newest: dict[GitLabVersion, datetime] = {}
+    for name, entry in answer.items():
+        match, mark = _INDEX.fullmatch(name), entry["mappings"].get("_meta", {})
+        if not match or "made_at" not in mark or mark["cleaning_version"] != cleaning.VERSION:
+            continue
+        version, made_at = GitLabVersion.parse(match[1]), datetime.fromisoformat(mark["made_at"])
+        newest[version] = max(made_at, newest.get(version, made_at))
+    return newest
+
+
+def read_older(answer: Mapping[str, Any], kept: Collection[str]) -> list[str]:
+    """Return the indexes in an answer that are ours and not to be kept."""
+    return [name for name in answer if _INDEX.fullmatch(name) and name not in kept]
+
+
 def read_aliases(answer: Mapping[str, Any]) -> dict[GitLabVersion, str]:
     """Return the SHA-256 of what is searched for each version, lowest first."""
     found = {}
@@ -68,7 +99,7 @@ def swap_aliases(version: GitLabVersion, name: str) -> dict[str, Any]:
     alias = alias_of(version)
     return {
         "actions": [
-            {"remove": {"index": f"{alias}-*", "alias": alias, "must_exist": False}},
+            {"remove": {"index": builds_of(version), "alias": alias, "must_exist": False}},
             {"add": {"index": name, "alias": alias}},
         ]
     }

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -76,16 +77,21 @@ class EngineAccess:
 
     Attributes:
         backend: Answers questions; its methods block, and never in the loop.
+        loader: The same with time enough for loading an index.
+        thread: Loads; what it does is interrupted when the worker stops.
     """
 
     def __init__(self, place: DocsEnginePlace, policy: UrlPolicy) -> None:
         self._door = _door(place, policy)
         self._runs = LoopRuns(asyncio.get_running_loop())
         self.backend: SearchBackend = _backend(place, self._door, self._runs, _SEARCH_CLOCKS)
+        self.loader = _backend(place, self._door, self._runs, _COMMAND_CLOCKS)
+        self.thread = ThreadPoolExecutor(1, "docs-engine")
 
     async def aclose(self) -> None:
         """Interrupt what is asked, and close every connection."""
         self._runs.stop()
+        await asyncio.to_thread(self.thread.shutdown)
         await self._door.aclose()
 
 

@@ -3,25 +3,40 @@
 No engine can run here: the other side is `tests/fakes/search_engine.py`.
 """
 
+import asyncio
 import io
 import json
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from pytest_django import Settings
 
 from docsearch.backend import LocalBackend
+from docsearch.builder import build_index
 from docsearch.golden import GoldenEntry
+from docsearch.installing import sign_index
+from docsearch.signing import load_signing_key
+from docsearch.source import read_source
 from docsearch.store import IndexStore
-from gateway.documentation.engine import docs_engine_from_settings, open_backend
+from docsearch.versions import GitLabVersion
+from gateway.documentation.engine import docs_engine_from_settings, open_backend, open_engine
+from gateway.documentation.engine_upkeep import EngineUpkeep, loading_alone
 from gateway.documentation.questions import check_now
+from gateway.runtime import Runtime, runtime_settings
 from tests.fakes.search_engine import Fault, SearchEngineServer
 
 pytest.importorskip("opensearchpy", reason="the extra of requirements-opensearch.txt")
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 DOCUMENTATION = Path(__file__).parents[1] / "documentation"
 ALIAS = "gitlab-docs-17.4.0"
@@ -143,6 +158,132 @@ def test_an_index_that_is_not_taken_whole_is_not_searched(engine: SearchEngineSe
     (index,) = engine.aliases[ALIAS]
     assert len(engine.indexes[index]) == len({json.dumps(d) for d in engine.indexes[index]})
     assert ask("create a board")["results"]
+
+
+# --- By itself ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def loading(data_dir: Path) -> Iterator[EngineUpkeep]:
+    """Be a worker of the node whose data folder this is."""
+    place = docs_engine_from_settings()
+    assert place
+    with open_engine(place) as opened:
+        yield EngineUpkeep(IndexStore.below(data_dir), opened)
+
+
+def build_other(folder: Path, page: str, *, days: int) -> None:
+    """Install an index whose one page is `page`.md, made so many days after the others."""
+    source = folder / page / "doc"
+    source.mkdir(parents=True)
+    (source / f"{page}.md").write_text("# Issue boards\n\nCards in lists.\n" * 20)
+    file, version = folder / f"{page}.sqlite3", GitLabVersion(17, 4, 0)
+    build_index(read_source(source.parent), file, version=version)
+    key = load_signing_key(settings.DOCS_SIGNING_KEY)
+    sign_index(file, version, key, now=datetime.now(UTC) + timedelta(days=days))
+    run("install_docs_index", str(file), "--allow-downgrade")
+
+
+def first_page(query: str = "create a board") -> str:
+    path: str = ask(query)["results"][0]["path"]
+    return path
+
+
+def test_what_is_newly_installed_reaches_the_engine_by_itself_once(
+    engine: SearchEngineServer, tmp_path: Path
+) -> None:
+    with loading(tmp_path / "data") as worker:
+        for _ in range(2):
+            worker.load_newer()
+        assert first_page() == "doc/user/project/issue_board.md"
+        build_other(tmp_path, "cards", days=1)
+
+        for _ in range(2):
+            worker.load_newer()
+
+    assert first_page() == "doc/cards.md"
+    made = [path for method, path, _ in engine.asked if method == "PUT" and "_mapping" not in path]
+    assert len(made) == len({*made}) == 2
+
+
+def test_of_many_nodes_that_installed_an_index_one_loads_it(
+    engine: SearchEngineServer, tmp_path: Path
+) -> None:
+    with loading(tmp_path / "data") as worker, loading_alone():
+        worker.load_newer()
+        with pytest.raises(CommandError, match="Another node"):
+            run("load_docs_index")
+    assert not engine.indexes
+
+    shutil.copytree(tmp_path / "data", tmp_path / "other")
+    for node in ("data", "other"):
+        with loading(tmp_path / node) as worker:
+            worker.load_newer()
+
+    assert [path for method, path, _ in engine.asked if path.endswith("_bulk")]
+    assert len([path for _, path, _ in engine.asked if path == "/_aliases"]) == 1
+
+
+def test_an_operator_who_goes_back_is_not_overruled_until_there_is_something_newer(
+    engine: SearchEngineServer, tmp_path: Path
+) -> None:
+    with loading(tmp_path / "data") as worker:
+        build_other(tmp_path, "bad", days=1)
+        worker.load_newer()
+        run("install_docs_index", "--rollback")
+        worker.load_newer()
+        assert first_page() == "doc/bad.md"
+
+        run("load_docs_index")
+        run("install_docs_index", "--rollback")  # another node, which has the newer one still
+        worker.load_newer()
+        assert first_page() == "doc/user/project/issue_board.md"
+
+        build_other(tmp_path, "good", days=2)
+        worker.load_newer()
+    assert first_page() == "doc/good.md"
+    assert len(engine.indexes) == 2  # this one, and the one before it
+
+
+def test_what_was_not_loaded_whole_is_loaded_again_and_told_once(
+    engine: SearchEngineServer, tmp_path: Path
+) -> None:
+    with loading(tmp_path / "data") as worker, structlog.testing.capture_logs() as logged:
+        engine.fault = "refuses"
+        for _ in range(2):
+            worker.load_newer()
+        engine.fault = None
+        worker.load_newer()
+
+    assert [event["event"] for event in logged] == ["docs_engine.not_loaded", "docs_engine.loaded"]
+    assert "did not take every section" in logged[0]["reason"]
+    assert first_page() == "doc/user/project/issue_board.md"
+
+
+def test_an_index_of_other_cleaning_rules_is_replaced(
+    engine: SearchEngineServer, tmp_path: Path
+) -> None:
+    with loading(tmp_path / "data") as worker:
+        worker.load_newer()
+        (name,) = engine.marks
+        engine.marks[name]["cleaning_version"] = 0
+        build_other(tmp_path, "cards", days=-1)
+
+        worker.load_newer()
+
+    assert first_page() == "doc/cards.md"
+
+
+async def test_a_worker_that_serves_loads_what_its_node_has(engine: SearchEngineServer) -> None:
+    running = await Runtime.start(runtime_settings())
+
+    assert await asyncio.to_thread(engine.is_swapped.wait, 20)
+
+    await running.aclose()
+    assert [*engine.aliases] == [ALIAS]
+
+
+# --- Failures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ one can run in the tests, so what it answers was written from the documentation 
 """
 
 import base64
+import fnmatch
 import json
 import re
+import threading
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from tests.fakes.loopback import Connection, LoopbackServer, Request, send_whole
@@ -27,9 +28,11 @@ class SearchEngineServer(LoopbackServer):
     Attributes:
         token: User and password that it accepts.
         indexes: Documents by index name.
+        marks: The `_meta` of each index's mapping, by index name.
         aliases: Index names by alias.
         fault: How it fails; None works.
         asked: Method, path and body of each request so far.
+        is_swapped: Set once an alias names another index.
     """
 
     token = "search:secret-of-the-engine"
@@ -37,9 +40,11 @@ class SearchEngineServer(LoopbackServer):
     def __init__(self) -> None:
         super().__init__()
         self.indexes: dict[str, list[Document]] = {}
+        self.marks: dict[str, Any] = {}
         self.aliases: dict[str, set[str]] = {}
         self.fault: Fault | None = None
         self.asked: list[tuple[str, str, Any]] = []
+        self.is_swapped = threading.Event()
 
     async def respond(self, request: Request, connection: Connection) -> None:
         self.asked.append((request.method, request.path, request.json or request.body))
@@ -54,30 +59,48 @@ class SearchEngineServer(LoopbackServer):
             status = {"other": 200, "redirect": 302, "overloaded": 429}[self.fault]
             send_whole(connection, b'{"hello": "world"}', status=status)
         else:
-            status, answer = self._answer(request)
+            answering = self._change if request.method in {"PUT", "DELETE"} else self._answer
+            status, answer = answering(request)
             send_whole(connection, json.dumps(answer).encode(), status=status)
+
+    def _change(self, request: Request) -> tuple[int, Any]:
+        match (request.method, request.path.strip("/").split("/")):
+            case ("PUT", [index]):
+                if index in self.indexes:
+                    return 400, {"error": {"type": "resource_already_exists_exception"}}
+                self.indexes[index] = []
+                self.marks[index] = request.json["mappings"]["_meta"]
+                return 200, {"acknowledged": True, "index": index}
+            case ("DELETE", [names]):
+                for index in names.split(","):
+                    self.indexes.pop(index, None)
+                    self.marks.pop(index, None)
+                return 200, {"acknowledged": True}
+            case ("PUT", [index, "_mapping"]):
+                self.marks[index] = request.json["_meta"]
+                return 200, {"acknowledged": True}
+            case ("PUT", [index, "_bulk"]):
+                return 200, self._bulk(index, request.body)
+        return 404, {}
 
     def _answer(self, request: Request) -> tuple[int, Any]:
         match (request.method, request.path.strip("/").split("/")):
-            case ("PUT", [index]):
-                self.indexes[index] = []
-                return 200, {"acknowledged": True, "index": index}
-            case ("DELETE", [index]):
-                self.indexes.pop(index, None)
-                return 200, {"acknowledged": True}
-            case ("POST" | "PUT", [index, "_bulk"]):
+            case ("GET", [pattern, "_mapping"]):
+                return 200, {
+                    index: {"mappings": {"_meta": self.marks[index]}}
+                    for index in fnmatch.filter(self.indexes, pattern)
+                }
+            case ("POST", [index, "_bulk"]):
                 return 200, self._bulk(index, request.body)
             case ("POST", [_, "_refresh"]):
                 return 200, {"_shards": {"total": 1, "successful": 1, "failed": 0}}
             case ("POST", ["_aliases"]):
                 self._swap(request.json["actions"])
                 return 200, {"acknowledged": True}
-            case ("GET", [_, "_alias"]):
+            case ("GET", [pattern, "_alias"]):
                 return 200, {
-                    index: {
-                        "aliases": {a: {} for a, names in self.aliases.items() if index in names}
-                    }
-                    for index in self.indexes
+                    index: {"aliases": self._names_of(index)}
+                    for index in fnmatch.filter(self.indexes, pattern)
                 }
             case ("POST", [alias, "_search"]) if self.aliases.get(alias):
                 return 200, self._search(alias, request.json)
@@ -100,7 +123,8 @@ class SearchEngineServer(LoopbackServer):
             if verb == "add":
                 names.add(what["index"])
             else:
-                names -= {name for name in names if fnmatchcase(name, what["index"])}
+                names -= {*fnmatch.filter(names, what["index"])}
+        self.is_swapped.set()
 
     def _search(self, alias: str, body: Any) -> Any:
         (index,) = self.aliases[alias]

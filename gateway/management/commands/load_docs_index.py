@@ -1,11 +1,13 @@
+from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from docsearch.errors import DocsIndexError, VersionInvalid
-from docsearch.store import IndexStore
+from docsearch.errors import DocsIndexError, IndexMissing, VersionInvalid
+from docsearch.store import IndexStore, choose_version, missing_version
 from gateway.documentation.engine import docs_engine_from_settings, open_engine
+from gateway.documentation.engine_upkeep import load_installed, loading_alone
 from gateway.documentation.wanted_version import wanted_version
 
 
@@ -13,7 +15,8 @@ class Command(BaseCommand):
     requires_system_checks = []
     help = (
         "Put an installed documentation index into the search engine of DOCS_SEARCH_URL, and let "
-        "it answer for its version. May be repeated. Example: "
+        "it answer for its version. The gateway does so by itself with what is newer than what "
+        "the engine has; this also goes back to an older one. Example: "
         "load_docs_index --gitlab-version 17.4.0"
     )
 
@@ -35,14 +38,15 @@ class Command(BaseCommand):
             )
         store = IndexStore.below(settings.DATA_DIR)
         try:
-            index, choice = store.open(wanted)
-            with open_engine(place) as engine:
-                is_new = engine.load(index, store.digest_of(choice.version))
-        except DocsIndexError as error:
+            installed = store.installed()
+            choice = choose_version(wanted, installed)
+            if choice is None:
+                raise IndexMissing(missing_version(wanted, installed))
+            # A node without a database has no lease to take.
+            alone = nullcontext() if settings.SERVING_CONFIG_URL else loading_alone()
+            with alone, open_engine(place) as engine:
+                section_count, is_new = load_installed(store, engine, choice.version)
+        except (DocsIndexError, OSError) as error:
             raise CommandError(str(error)) from error
-        finally:
-            store.close()
         state = "loaded" if is_new else "was loaded already"
-        self.stdout.write(
-            f"GitLab {choice.version}: {index.facts.section_count} sections, {state}."
-        )
+        self.stdout.write(f"GitLab {choice.version}: {section_count} sections, {state}.")
