@@ -14,6 +14,7 @@ OWN_APPS = ("selfhosted_models", "feature_config", "prompts", "docsearch", "gate
 #: By command; `{folder}` is one that `furnish` filled.
 LINES = {
     "build_docs_index": ["{folder}/doc --gitlab-version 17.4.0 --output {folder}/index.sqlite3"],
+    "complete": ["-- explain duo"],
     "config": [
         "plan {folder}/config.yml",
         "apply {folder}/config.yml",

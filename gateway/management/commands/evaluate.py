@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--compare",
             nargs=2,
-            metavar=("A", "B"),
+            metavar="DEPLOYMENT",
             help="two deployments, or two versions of the prompt, on the same cases",
         )
         parser.add_argument("--judge", metavar="DEPLOYMENT", help="has its model judge answers too")

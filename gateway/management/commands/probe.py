@@ -32,7 +32,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("names", nargs="*", metavar="NAME", help="of a deployment")
+        parser.add_argument("names", nargs="*", metavar="DEPLOYMENT", help="its name")
         parser.add_argument("--fingerprint", action="store_true", help="the full measurement")
         parser.add_argument("--url", help="ask what is there; needs no deployment")
         parser.add_argument("--key-env", help="with --url: the variable that holds its API key")
