@@ -4,9 +4,10 @@ import os
 import pty
 import select
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,32 @@ class Terminal:
             left_s = deadline - time.monotonic()
             assert left_s > 0, self.screen
             if select.select([self.descriptor], [], [], left_s)[0]:
-                self.screen += os.read(self.descriptor, 4096).decode(errors="replace")
+                self.screen += _read(self.descriptor)
+
+
+@contextmanager
+def own_terminal() -> Iterator[list[str]]:
+    """Make standard output and error of this process a terminal; the list has what it showed."""
+    ours, its = pty.openpty()
+    shown: list[str] = []
+
+    def watch() -> None:
+        while text := _read(ours):
+            shown.append(text)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with os.fdopen(its, "w") as screen, redirect_stdout(screen), redirect_stderr(screen):
+        yield shown
+    watcher.join()
+    os.close(ours)
+
+
+def _read(descriptor: int) -> str:
+    try:
+        return os.read(descriptor, 4096).decode(errors="replace")
+    except OSError:  # Linux's word for a terminal that nobody writes to any more
+        return ""
 
 
 @contextmanager
