@@ -131,6 +131,7 @@ docs-eval: setup ## score the documentation search with the reference questions
 lock: setup ## compile the requirement files from their .in files
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements-opensearch.in -o requirements-opensearch.txt
+	$(BIN)/uv pip compile -q --no-deps --python-version 3.11 --universal --generate-hashes requirements-hybrid.in -o requirements-hybrid.txt
 	$(BIN)/uv pip compile -q --python-version 3.11 --universal --generate-hashes requirements-dev.in -o requirements-dev.txt
 
 .PHONY: clean

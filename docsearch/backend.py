@@ -3,7 +3,12 @@
 from typing import Protocol
 
 from docsearch.results import SearchResult
-from docsearch.search import DEFAULT_LIMIT, DEFAULT_TOKEN_BUDGET, search_docs
+from docsearch.search import (
+    DEFAULT_LIMIT,
+    DEFAULT_TOKEN_BUDGET,
+    MeaningSearch,
+    search_docs,
+)
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 
@@ -35,12 +40,18 @@ class SearchBackend(Protocol):
 
 
 class LocalBackend:
-    """Searches the indexes installed on this node."""
+    """Searches the indexes installed on this node.
+
+    Attributes:
+        provider: Its name on the wire.
+        meaning: Lets what is meant count too; None: words alone do.
+    """
 
     provider = "sqlite"
 
-    def __init__(self, store: IndexStore) -> None:
+    def __init__(self, store: IndexStore, meaning: MeaningSearch | None = None) -> None:
         self._store = store
+        self.meaning = meaning
 
     def search(
         self,
@@ -56,6 +67,7 @@ class LocalBackend:
             wanted_version=wanted_version,
             limit=limit,
             token_budget=token_budget,
+            meaning=self.meaning,
         )
 
     def digests(self) -> dict[GitLabVersion, str]:

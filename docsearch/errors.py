@@ -44,6 +44,12 @@ class IndexUnusable(DocsIndexError):
     code = "docs_index_unusable"
 
 
+class EncoderMissing(DocsIndexError):
+    """What turns texts into vectors is an extra, and not installed."""
+
+    code = "docs_encoder_missing"
+
+
 class SearchStopped(DocsIndexError):
     """A search took longer than it may."""
 

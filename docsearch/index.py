@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from docsearch import cleaning, schema
+from docsearch.encoding import EncoderIdentity
 from docsearch.errors import IndexUnusable, SearchStopped, VersionInvalid
 from docsearch.everyday import everyday_vocabulary
 from docsearch.query import STOP_WORDS
@@ -55,13 +56,17 @@ _DAMAGED = (sqlite3.Error, zlib.error, LookupError, UnicodeError)
 
 @dataclass(frozen=True, slots=True)
 class IndexFacts:
-    """What an index says of itself; the meaning is that of `builder.build_index`."""
+    """What an index says of itself; the meaning is that of `builder.build_index`.
+
+    `encoder` made its vectors; None where it has none.
+    """
 
     gitlab_version: GitLabVersion
     url_base: str
     docs_root: str
     page_count: int
     section_count: int
+    encoder: EncoderIdentity | None
 
 
 class DocsIndex:
@@ -86,9 +91,11 @@ class DocsIndex:
         except sqlite3.Error as error:
             raise _unusable(path, error) from error
         try:
-            _check_layout(self._connection)
+            has_vectors = _check_layout(self._connection)
             self._connection.set_authorizer(_authorize)
-            self.facts = _read_facts(self._connection)
+            self.facts = _read_facts(self._connection, has_vectors=has_vectors)
+            if self.facts.encoder:
+                _check_vectors(self._connection, self.facts.encoder.dimensions)
             self.layout = Layout(self._connection)
             correct = everyday_vocabulary().words | STOP_WORDS
             self.speller = Speller(self.layout.page_counts, correct)
@@ -150,14 +157,30 @@ def _authorize(
     return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
 
 
-def _check_layout(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version != schema.VERSION or schema.objects_in(connection) != schema.expected_objects():
+def _check_layout(connection: sqlite3.Connection) -> bool:
+    """Pass if the file declares what an index does, and return whether that is vectors too."""
+    version = schema.version_of(connection)
+    is_known = version in schema.VERSIONS
+    if not is_known or schema.objects_in(connection) != schema.expected_objects(version):
         raise ValueError("its tables are others")
     connection.execute("SELECT rowid FROM words LIMIT 0")  # FTS5 sets itself up, still unwatched
+    return version == schema.VERSION_WITH_VECTORS
 
 
-def _read_facts(connection: sqlite3.Connection) -> IndexFacts:
+def _check_vectors(connection: sqlite3.Connection, dimensions: int) -> None:
+    """Pass if each section has one vector, and all are as long as they should be."""
+    ids = connection.execute("SELECT id FROM sections ORDER BY id").fetchall()
+    fitting = connection.execute(
+        "SELECT section_id FROM vectors WHERE typeof(vector) = 'blob' AND length(vector) = ?"
+        " ORDER BY section_id",
+        (dimensions,),
+    ).fetchall()
+    (count,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
+    if fitting != ids or count != len(ids):
+        raise ValueError("its vectors do not fit its sections")
+
+
+def _read_facts(connection: sqlite3.Connection, *, has_vectors: bool) -> IndexFacts:
     facts: dict[str, str] = dict(connection.execute("SELECT name, value FROM facts"))
     if facts["cleaning_version"] != str(cleaning.VERSION):
         raise ValueError("its words were cleaned by other rules")
@@ -167,6 +190,11 @@ def _read_facts(connection: sqlite3.Connection) -> IndexFacts:
         docs_root=facts["docs_root"],
         page_count=int(facts["page_count"]),
         section_count=int(facts["section_count"]),
+        encoder=EncoderIdentity(
+            facts["encoder_name"], facts["encoder_sha256"], int(facts["encoder_dimensions"])
+        )
+        if has_vectors
+        else None,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from docsearch import schema
 from docsearch.errors import (
     DowngradeRefused,
     IndexIncomplete,
@@ -71,10 +72,15 @@ class Kept:
 
 
 def sign_index(
-    file: Path, version: GitLabVersion, key: Ed25519PrivateKey, *, now: datetime
+    file: Path,
+    version: GitLabVersion,
+    key: Ed25519PrivateKey,
+    *,
+    schema_version: int = schema.VERSION,
+    now: datetime,
 ) -> Manifest:
     """Write the signed manifest of an index beside it."""
-    manifest = Manifest.of(file, version, key, now=now)
+    manifest = Manifest.of(file, version, key, schema_version=schema_version, now=now)
     manifest_path(file).write_bytes(manifest.signed(key))
     return manifest
 

@@ -35,7 +35,7 @@ class Manifest:
 
     Attributes:
         version: Of GitLab.
-        schema: `docsearch.schema.VERSION` of whoever built it.
+        schema: One of `docsearch.schema.VERSIONS`, of whoever built it.
         sha256: Of the file, in lower-case hexadecimal digits.
         size: Of the file, in bytes.
         created: When it was signed, in UTC, to the second.
@@ -51,12 +51,18 @@ class Manifest:
 
     @classmethod
     def of(
-        cls, file: Path, version: GitLabVersion, key: Ed25519PrivateKey, *, now: datetime
+        cls,
+        file: Path,
+        version: GitLabVersion,
+        key: Ed25519PrivateKey,
+        *,
+        schema_version: int,
+        now: datetime,
     ) -> Self:
         """Describe an index file, to be signed with `key`."""
         return cls(
             version=version,
-            schema=schema.VERSION,
+            schema=schema_version,
             sha256=sha256_of(file),
             size=file.stat().st_size,
             created=now.astimezone(UTC).replace(microsecond=0),
@@ -147,11 +153,11 @@ def verified_manifest(text: bytes, trusted: frozenset[str]) -> Manifest:
     except (ValueError, TypeError) as error:
         raise _not_one("its signature is not base64") from error
     manifest.check_signature(signature)
-    if manifest.schema != schema.VERSION:
+    if manifest.schema not in schema.VERSIONS:
         raise ManifestInvalid(
             f"The index of GitLab {manifest.version}'s documentation has the form "
-            f"{manifest.schema}; this release searches the form {schema.VERSION}. Build it with "
-            "this release."
+            f"{manifest.schema}; this release searches the forms "
+            f"{' and '.join(map(str, schema.VERSIONS))}. Build it with this release."
         )
     return manifest
 

@@ -2,8 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 _BAR_CHARS = 30
 
@@ -29,14 +28,3 @@ def waiting_line() -> Callable[[str], None]:
         sys.stderr.flush()
 
     return show if sys.stderr.isatty() else lambda what: None
-
-
-@contextmanager
-def waiting_for(what: str) -> Iterator[None]:
-    """Show `what` as a waiting line for as long as the block takes."""
-    show = waiting_line()
-    show(what)
-    try:
-        yield
-    finally:
-        show("")

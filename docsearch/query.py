@@ -45,11 +45,13 @@ class Query:
     Attributes:
         notions: Each once, in order. Empty when there was no word in the question.
         pairs: Words that were said next to each other.
+        text: All words in order, repaired, also those that only ask.
         shown: The words as searched for when some were repaired; else empty.
     """
 
     notions: tuple[Notion, ...]
     pairs: tuple[Phrase, ...]
+    text: str
     shown: str
 
 
@@ -74,12 +76,14 @@ def parse_query(
             for meaning in meanings
             if stems_of(meaning) not in notions
         )
+    text = " ".join(words)
     told = [words[at] for at in telling]
     neighbours = zip(told, told[1:], strict=False)
     return Query(
         notions=tuple(tuple(terms) for terms in notions.values() if terms),
         pairs=tuple(dict.fromkeys(pair for pair in neighbours if pair[0] != pair[1])),
-        shown=" ".join(words) if words != said else "",
+        text=text,
+        shown=text if words != said else "",
     )
 
 

@@ -14,6 +14,7 @@ import sqlite3
 from array import array
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import nlargest
 from itertools import accumulate, chain
@@ -38,6 +39,9 @@ _PAGE_LENGTH_SHARE = 0.6
 _PAGE_SHARE = 0.5
 #: How much two words count that stand next to each other as they were said.
 _PAIR_SHARE = 0.12
+#: A section of the same meaning counts as much as all words that were asked for; but by this share
+#: of `match` less, since what words alone answer well needs no help.
+_WORDS_TELL = 0.5
 #: A term in more sections than this share tells nothing; "gitlab" is one.
 _MOST_SECTIONS = 0.4
 #: In a small index every word is in many sections; so many rows are always looked at.
@@ -69,8 +73,8 @@ class Ranking:
 
     Attributes:
         hits: Best first.
-        match: How well the best one fits; about 1 when it has all that is asked for in its title.
-            Unlike scores it can be compared between queries and indexes.
+        match: How well the best one fits by its words; about 1 when it has all that is asked for
+            in its title. Unlike scores it can be compared between queries and indexes.
         unknown: What was asked for and stands nowhere, in no form or meaning.
     """
 
@@ -138,13 +142,28 @@ def _priors(path: str) -> tuple[float, float]:
     return factor, factor * (_API_FACTOR if _API.search(path) else 1.0)
 
 
-def rank(connection: sqlite3.Connection, layout: Layout, query: Query, limit: int) -> Ranking:
-    """Return the pages that have any of what is asked for, best first, at most `limit`."""
-    ranking = _Search(connection, layout, most_rows=layout.telling_rows).run(query, limit)
+def rank(
+    connection: sqlite3.Connection,
+    layout: Layout,
+    query: Query,
+    limit: int,
+    nearness: dict[int, float] | None = None,
+) -> Ranking:
+    """Return the pages that answer a query best, best first, at most `limit`.
+
+    Args:
+        connection: To the index.
+        layout: Of its sections.
+        query: What is asked for.
+        limit: Most pages wanted.
+        nearness: How near sections are to the query in meaning, 0 to 1, by section id. It adds
+            pages, and changes their order; where no page has any of the words, there is none.
+    """
+    ranking = _Search(connection, layout, most_rows=layout.telling_rows).run(query, limit, nearness)
     if ranking.hits:
         return ranking
     # Only words that tell nothing, such as "gitlab": better some page than none.
-    return _Search(connection, layout, most_rows=_ROWS_READ).run(query, limit)
+    return _Search(connection, layout, most_rows=_ROWS_READ).run(query, limit, nearness)
 
 
 def is_used(connection: sqlite3.Connection, word: str) -> bool:
@@ -172,7 +191,7 @@ class _Search:
         self._sections = [0.0] * len(layout.page_of)
         self._pages = [0.0] * len(layout.priors)
 
-    def run(self, query: Query, limit: int) -> Ranking:
+    def run(self, query: Query, limit: int, nearness: dict[int, float] | None) -> Ranking:
         notions = sorted(query.notions, key=self._commonness)
         asked_weight = 0.0
         unknown = []
@@ -187,6 +206,10 @@ class _Search:
         is_about_api = any(("api",) in (term.words for term in notion) for notion in notions)
         hits = self._best_pages(limit, is_about_api=is_about_api)
         match = hits[0].score / asked_weight if hits else 0.0
+        if hits and nearness:
+            weight = asked_weight * max(0.0, 1 - _WORDS_TELL * match)
+            near = self._count_nearness(nearness, weight)
+            hits = self._best_pages(limit, is_about_api=is_about_api, further=near)
         return Ranking(hits, match, tuple(unknown))
 
     def _commonness(self, notion: Notion) -> int:
@@ -244,13 +267,21 @@ class _Search:
         for section_id in section_ids:
             self._sections[section_id] += score
 
-    def _best_pages(self, limit: int, *, is_about_api: bool) -> tuple[Hit, ...]:
+    def _count_nearness(self, nearness: dict[int, float], weight: float) -> set[int]:
+        """Let nearness count in sections, and return the pages of the nearest."""
+        for section_id, near in nearness.items():
+            self._sections[section_id] += weight * near
+        nearest = nlargest(_PAGES_LOOKED_INTO, nearness, key=nearness.__getitem__)
+        return {self._layout.page_of[section_id] for section_id in nearest}
+
+    def _best_pages(
+        self, limit: int, *, is_about_api: bool, further: Iterable[int] = ()
+    ) -> tuple[Hit, ...]:
+        """Return the best of the likeliest by their words, and of `further` pages."""
         layout, sections, pages = self._layout, self._sections, self._pages
         likely = nlargest(_PAGES_LOOKED_INTO, range(len(pages)), key=pages.__getitem__)
         hits = []
-        for page_id in likely:
-            if not pages[page_id]:
-                break
+        for page_id in {*filter(pages.__getitem__, likely), *further}:
             ids = layout.sections_of[page_id]
             section_id = max(ids, key=sections.__getitem__)
             score = sections[section_id] + _PAGE_SHARE * pages[page_id]

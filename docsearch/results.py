@@ -56,8 +56,9 @@ class SearchResult:
         reason: For people; what to do when nothing was found. Empty when something was.
         passages: Best first, of different pages.
         searched_version: Of the documentation that was searched, if any was.
-        warning: That the documentation of another release was searched; else empty.
-        match: How well the best passage fits, about 0 to 1; comparable between answers.
+        warning: That the documentation of another release was searched, or by words only although
+            meaning was to count; else empty.
+        match: How well the best page fits by its words, about 0 to 1; comparable between answers.
         shown_query: The question as it was searched for, when words were repaired; else empty.
     """
 

@@ -7,14 +7,18 @@ from functools import cache
 
 from docsearch import cleaning
 
-#: Raise it with any change to the statements below, or to what their columns mean.
+#: Raise both with any change to the statements below, or to what their columns mean.
 VERSION = 1
+#: Of an index that holds vectors too; without them it is the same bytes as ever.
+VERSION_WITH_VECTORS = 2
+VERSIONS = (VERSION, VERSION_WITH_VECTORS)
 
 #: Fixed, so that the same documentation makes the same bytes everywhere.
 PAGE_SIZE_BYTES = 4096
 
 TABLES = (
-    # gitlab_version, cleaning_version, url_base, docs_root, page_count, section_count
+    # gitlab_version, cleaning_version, url_base, docs_root, page_count, section_count; with
+    # vectors also what made them: encoder_name, encoder_sha256, encoder_dimensions
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     # ids from 1, in the order of the paths; content: what a reader sees, UTF-8, zlib
     "CREATE TABLE pages (id INTEGER PRIMARY KEY, path TEXT NOT NULL, title TEXT NOT NULL,"
@@ -30,6 +34,9 @@ TABLES = (
     "CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0,"
     f" tokenize='{cleaning.TOKENIZER}')",
 )
+
+#: One for each section, as `encoding.Encoder` makes them.
+VECTORS_TABLE = "CREATE TABLE vectors (section_id INTEGER PRIMARY KEY, vector BLOB NOT NULL)"
 
 
 class Field(IntEnum):
@@ -55,10 +62,21 @@ def objects_in(connection: sqlite3.Connection) -> set[tuple[str, str, str, str |
     return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
 
 
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version an index file says it has."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def tables_of(version: int) -> tuple[str, ...]:
+    """Return the statements of an index of one of the `VERSIONS`."""
+    return (*TABLES, VECTORS_TABLE) if version == VERSION_WITH_VECTORS else TABLES
+
+
 @cache
-def expected_objects() -> frozenset[tuple[str, str, str, str | None]]:
+def expected_objects(version: int) -> frozenset[tuple[str, str, str, str | None]]:
     """Return what an index declares, shadow tables of FTS5 included, and nothing else may."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        for statement in TABLES:
+        for statement in tables_of(version):
             connection.execute(statement)
         return frozenset(objects_in(connection))

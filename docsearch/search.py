@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Protocol
 from urllib.parse import quote
 
 from docsearch.cleaning import stem
@@ -40,6 +41,18 @@ _WHOLE_INDEX_WITHIN_S = 600.0
 _MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 
+class MeaningSearch(Protocol):
+    """Finds sections by what they mean; an extra, `docsearch.hybrid`. Threads may share it."""
+
+    def obstacle(self, facts: IndexFacts) -> str:
+        """Return why an index can be searched by words only; "" if it need not be."""
+
+    def nearness(
+        self, index: DocsIndex, connection: sqlite3.Connection, text: str
+    ) -> dict[int, float]:
+        """Return the sections nearest to a text in meaning, and how near: up to 1, by their ids."""
+
+
 def search_docs(
     store: IndexStore,
     text: str,
@@ -47,6 +60,7 @@ def search_docs(
     wanted_version: GitLabVersion | None = None,
     limit: int = DEFAULT_LIMIT,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
+    meaning: MeaningSearch | None = None,
 ) -> SearchResult:
     """Answer a question from the documentation that fits a GitLab version.
 
@@ -59,17 +73,19 @@ def search_docs(
         wanted_version: The instance's; None for the newest installed.
         limit: Most passages wanted, 1 to 30; each is of another page.
         token_budget: The passages together stay within it; the best one is cut to fit, if need be.
+        meaning: Finds passages by what they mean too; None: by words only.
     """
     stop_at = time.monotonic() + SEARCH_WITHIN_S
     try:
         index, choice = store.open(wanted_version)
-        result = search_index(index, text, limit=limit, token_budget=token_budget)
+        result = search_index(index, text, limit=limit, token_budget=token_budget, meaning=meaning)
     except (IndexMissing, IndexUnusable) as error:
         return SearchResult(Outcome.NO_INDEX, str(error))
     if result.outcome is not Outcome.STOPPED and result.match < _SURE_MATCH:
         left_s = max(0.0, stop_at - time.monotonic())
         result = _unless_newer_documents_it(store, text, result, choice.version, left_s)
-    return replace(result, warning=choice.warning)
+    obstacle = meaning.obstacle(index.facts) if meaning else ""
+    return replace(result, warning=" ".join(filter(None, (choice.warning, obstacle))))
 
 
 def _unless_newer_documents_it(
@@ -96,8 +112,11 @@ def search_index(
     limit: int = DEFAULT_LIMIT,
     token_budget: int = DEFAULT_TOKEN_BUDGET,
     within_s: float = SEARCH_WITHIN_S,
+    meaning: MeaningSearch | None = None,
 ) -> SearchResult:
     """Answer a question from an index.
+
+    By words alone it is told what the documentation has; passages near in meaning only add to them.
 
     Args:
         index: Of one GitLab version.
@@ -105,6 +124,7 @@ def search_index(
         limit: As of `search_docs`.
         token_budget: As of `search_docs`.
         within_s: Time for it, waiting for its turn included.
+        meaning: As of `search_docs`; not asked of an index that it cannot search.
 
     Raises:
         IndexUnusable: The index is damaged.
@@ -113,7 +133,11 @@ def search_index(
     try:
         with index.reading(within_s=within_s) as connection:
             query = _parse(connection, index, text)
-            ranking = rank(connection, index.layout, query, max(1, min(limit, MAX_LIMIT)))
+            nearness = None
+            if meaning and query.notions and not meaning.obstacle(index.facts):
+                nearness = meaning.nearness(index, connection, query.text)
+            most = max(1, min(limit, MAX_LIMIT))
+            ranking = rank(connection, index.layout, query, most, nearness)
             found = _passages(connection, index.facts, ranking.hits)
             passages = tuple(within(token_budget, found))
     except SearchStopped as error:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from docsearch import schema
 from docsearch.builder import build_index
+from docsearch.encoding import Encoder
 from docsearch.installing import install_own, sign_index
 from docsearch.signing import public_text
 from docsearch.source import Source, SourceFile
@@ -49,10 +51,12 @@ def source_of(**pages: str) -> Source:
     return Source(tuple(files), "doc/")
 
 
-def build(folder: Path, *, version: str = "17.4.0", **pages: str) -> Path:
-    """Build an index of `pages` in `folder` and return its file."""
+def build(
+    folder: Path, encoder: Encoder | None = None, /, *, version: str = "17.4.0", **pages: str
+) -> Path:
+    """Build an index of `pages` in `folder`, with vectors of `encoder`, and return its file."""
     file = folder / f"docs-{version}.sqlite3"
-    build_index(source_of(**pages), file, version=GitLabVersion.parse(version))
+    build_index(source_of(**pages), file, version=GitLabVersion.parse(version), encoder=encoder)
     return file
 
 
@@ -63,8 +67,17 @@ def signed(folder: Path, *, version: str = "17.4.0", now: datetime = NOW, **page
     return file
 
 
-def install(store: IndexStore, folder: Path, *, version: str = "17.4.0", **pages: str) -> None:
+def install(
+    store: IndexStore,
+    folder: Path,
+    encoder: Encoder | None = None,
+    /,
+    *,
+    version: str = "17.4.0",
+    **pages: str,
+) -> None:
     """Build an index of `pages` in `folder` and install it."""
-    file = build(folder, version=version, **pages)
-    sign_index(file, GitLabVersion.parse(version), KEY, now=NOW)
+    file = build(folder, encoder, version=version, **pages)
+    form = schema.VERSION_WITH_VECTORS if encoder else schema.VERSION
+    sign_index(file, GitLabVersion.parse(version), KEY, schema_version=form, now=NOW)
     install_own(store, file, KEY)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from pytest_django import Settings
 
+from selfhosted_models.errors import SettingInvalid
 from tests.unit.docsearch.conftest import DOCUMENTATION
 
 
@@ -48,6 +50,23 @@ def test_a_built_and_installed_index_answers() -> None:
     assert best["score"] > 0
     assert best["content"].startswith("## Create a board")
     assert answer["gitlab_version"] == "17.4.0"
+
+
+@pytest.mark.skipif(bool(find_spec("tokenizers")), reason="the extra is installed")
+def test_vectors_without_the_extra_are_refused_with_what_to_install() -> None:
+    with pytest.raises(CommandError, match=r"-r requirements-hybrid\.txt") as caught:
+        build("--vectors", "--install")
+
+    assert caught.value.returncode == 2
+
+
+@pytest.mark.skipif(bool(find_spec("tokenizers")), reason="the extra is installed")
+def test_a_search_by_meaning_without_the_extra_is_refused(settings: Settings) -> None:
+    build("--install")
+    settings.DOCS_HYBRID = True
+
+    with pytest.raises(SettingInvalid, match=r"-r requirements-hybrid\.txt"):  # told in a sentence
+        ask("board")
 
 
 def test_output_and_url_base_are_taken(tmp_path: Path) -> None:

@@ -52,4 +52,4 @@ def test_a_long_question_is_read_as_far_as_it_may_be() -> None:
 
 
 def test_no_words_are_no_notions() -> None:
-    assert parsed("?! --") == Query((), (), "")
+    assert parsed("?! --") == Query((), (), "", "")
