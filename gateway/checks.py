@@ -16,6 +16,7 @@ from gateway.authentication.trusted_keys import issuer_sources, load_own_key
 from gateway.configuration.node import configuration_endpoint_from_settings
 from gateway.configuration.serving_exports import load_signing_key, trusted_keys_from_settings
 from gateway.documentation.engine import docs_engine_from_settings
+from gateway.documentation.local import require_encoder
 from gateway.documentation.registry import docs_registry_endpoint_from_settings
 from gateway.documentation.wanted_version import wanted_version
 from gateway.feature_flags import read_disallowed_flags
@@ -150,9 +151,9 @@ def _check_limits() -> Iterator[CheckMessage]:
 
 
 def _check_switches() -> Iterator[CheckMessage]:
-    switches = {"DEBUG": "DEBUG_SWITCH", "TOTP_REQUIRED": "", "SECURE_COOKIES": ""}
-    for name, setting in switches.items():
-        if getattr(settings, setting or name) is None:
+    for name in ("DEBUG", "TOTP_REQUIRED", "SECURE_COOKIES", "DOCS_HYBRID"):
+        setting = "DEBUG_SWITCH" if name == "DEBUG" else name
+        if getattr(settings, setting) is None:
             yield Error(
                 f"{name} is neither on nor off.",
                 hint="Write 1 or 0 (also true, yes, on and false, no, off).",
@@ -214,6 +215,13 @@ def _check_serving_config_place() -> Iterator[CheckMessage]:
 def _check_docs_registry() -> Iterator[CheckMessage]:
     yield from _invalid(docs_registry_endpoint_from_settings, "gateway.E029")
     yield from _invalid(docs_engine_from_settings, "gateway.E019")
+    yield from _invalid(require_encoder, "gateway.E030")
+    if settings.DOCS_HYBRID and settings.DOCS_SEARCH_URL:
+        yield Warning(
+            "DOCS_HYBRID counts for nothing: the search engine of DOCS_SEARCH_URL answers.",
+            hint="Unset one of the two.",
+            id="gateway.W004",
+        )
     for read in (
         lambda: settings.DOCS_SIGNING_KEY and signing.load_signing_key(settings.DOCS_SIGNING_KEY),
         lambda: signing.load_trusted_keys(settings.DOCS_TRUSTED_KEYS),

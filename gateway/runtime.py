@@ -13,7 +13,6 @@ from pathlib import Path
 import structlog
 from django.conf import settings
 
-from docsearch.backend import LocalBackend
 from docsearch.store import IndexStore
 from gateway.authentication import keyfiles
 from gateway.authentication.trust import Trust
@@ -39,6 +38,7 @@ from gateway.configuration.stored import StoredConfiguration
 from gateway.documentation.engine import DocsEnginePlace, EngineAccess, docs_engine_from_settings
 from gateway.documentation.engine_upkeep import LOAD_EVERY_S, EngineUpkeep
 from gateway.documentation.indexes import note_installed, record_look
+from gateway.documentation.local import local_backend
 from gateway.documentation.questions import (
     CHECK_EVERY_S,
     WRITE_EVERY_S,
@@ -99,6 +99,7 @@ class RuntimeSettings:
     gitlab_version: str = ""
     docs_registry: DocsRegistryPlace | None = None
     docs_engine: DocsEnginePlace | None = None
+    docs_hybrid: bool = False
     docs_unanswered_questions: int = 0
     configuration_place: ConfigurationPlace | None = None
     probe_silent_s: float = 30.0
@@ -129,6 +130,7 @@ def runtime_settings() -> RuntimeSettings:
         gitlab_version=settings.GITLAB_VERSION,
         docs_registry=docs_registry_from_settings(),
         docs_engine=docs_engine_from_settings(),
+        docs_hybrid=bool(settings.DOCS_HYBRID),
         docs_unanswered_questions=settings.DOCS_UNANSWERED_QUESTIONS,
         configuration_place=configuration_place_from_settings(),
         probe_silent_s=settings.PROBE_SILENT_S,
@@ -252,7 +254,9 @@ class Runtime:
         trust = restored_trust(options, policy)
         docs_store = IndexStore.below(options.data_dir)
         engine = EngineAccess(options.docs_engine, policy) if options.docs_engine else None
-        backend = engine.backend if engine else LocalBackend(docs_store)
+        backend = (
+            engine.backend if engine else local_backend(docs_store, is_hybrid=options.docs_hybrid)
+        )
         unanswered = UnansweredLog(options.docs_unanswered_questions)
         fleet = Fleet(
             OutboundDoor(policy),

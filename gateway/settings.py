@@ -117,6 +117,8 @@ DOCS_TRUSTED_KEYS: list[str] = env.list("DOCS_TRUSTED_KEYS", default=[])
 #: A search engine of the customer's, in place of the indexes on this node.
 DOCS_SEARCH_URL = env.str("DOCS_SEARCH_URL", default="")
 DOCS_SEARCH_TOKEN = env.str("DOCS_SEARCH_TOKEN", default="")
+#: By meaning too, not by words alone; needs requirements-hybrid.txt and an index with vectors.
+DOCS_HYBRID = as_switch(env.str("DOCS_HYBRID", default="0"))
 #: Questions kept, redacted, that the documentation did not answer; 0: none is.
 DOCS_UNANSWERED_QUESTIONS = as_count(env.str("DOCS_UNANSWERED_QUESTIONS", default="0"))
 

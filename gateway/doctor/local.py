@@ -18,6 +18,7 @@ from gateway.configuration.serving_exports import key_id_of, signing_key_from_se
 from gateway.doctor.findings import State, Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Patient
 from gateway.documentation.engine import DocsEnginePlace, docs_engine_from_settings, open_engine
+from gateway.documentation.local import local_backend
 from gateway.runtime import own_keys_from_settings, own_signing_key_path
 from selfhosted_models.errors import SettingInvalid
 from selfhosted_models.secrets import SecretBox
@@ -199,14 +200,18 @@ def _installed_index(patient: Patient) -> Iterator[Told]:
             yield skipped("documentation index", f"none is installed; to have one: {build}")
             return
         index, choice = store.open(GitLabVersion.parse(text) if text else None)
+        backend = local_backend(store, is_hybrid=bool(patient.settings.DOCS_HYBRID))
     except (DocsIndexError, VersionInvalid) as error:
         remedy = f"Run: manage.py install_docs_index --from-registry, or {build}"
         yield failed("documentation index", str(error), remedy)
         return
     finally:
         store.close()
-    told = f"GitLab {choice.version}, {index.facts.section_count} sections"
+    searched = ", searched by words and meaning" if backend.meaning else ""
+    told = f"GitLab {choice.version}, {index.facts.section_count} sections{searched}"
     if choice.warning:
         yield warning("documentation index", choice.warning, f"Install that of {text}.")
+    elif backend.meaning and (obstacle := backend.meaning.obstacle(index.facts)):
+        yield warning("documentation index", obstacle, "Until then words alone count.")
     else:
         yield ok("documentation index", told)

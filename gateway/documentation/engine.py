@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from docsearch.backend import LocalBackend, SearchBackend
+from docsearch.backend import SearchBackend
 from docsearch.store import IndexStore
 from gateway.documentation.blocking_fetch import (
     LoopRuns,
@@ -20,6 +20,7 @@ from gateway.documentation.blocking_fetch import (
     door_for_command,
     fetch_through,
 )
+from gateway.documentation.local import local_backend
 from selfhosted_models.endpoints import Endpoint, UrlPolicy, setting_endpoint
 from selfhosted_models.errors import SettingInvalid
 from selfhosted_models.outbound import OutboundDoor
@@ -112,7 +113,7 @@ def open_backend() -> Iterator[SearchBackend]:
         with open_engine(place) as engine:
             yield engine
         return
-    local = LocalBackend(IndexStore.below(settings.DATA_DIR))
+    local = local_backend(IndexStore.below(settings.DATA_DIR), is_hybrid=bool(settings.DOCS_HYBRID))
     try:
         yield local
     finally:

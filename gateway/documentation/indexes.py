@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from docsearch import schema
 from docsearch.errors import IndexMissing
 from docsearch.models import GoldenCheck, GoldenQuestion, InstalledIndex, RegistryLook
 from docsearch.store import IndexStore
@@ -29,6 +30,7 @@ class IndexState:
         gitlab_version: Whose documentation it is.
         index_digest: SHA-256 of the file.
         size_bytes: Of the file.
+        has_vectors: Whether it can be searched by meaning too.
         made_at: When it was signed; None where its manifest is missing.
         key: The public key that signed it; "" where its manifest is missing.
         previous_made_at: Of the index that a rollback brings back; None if none is kept.
@@ -38,6 +40,7 @@ class IndexState:
     gitlab_version: str
     index_digest: str
     size_bytes: int
+    has_vectors: bool
     made_at: datetime | None
     key: str
     previous_made_at: datetime | None
@@ -62,6 +65,7 @@ def _state_of(
         gitlab_version=str(version),
         index_digest=digest,
         size_bytes=store.path_of(version).stat().st_size,
+        has_vectors=bool(manifest and manifest.schema == schema.VERSION_WITH_VECTORS),
         made_at=manifest.created if manifest else None,
         key=manifest.key if manifest else "",
         previous_made_at=previous.created if previous else None,

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import path
 
-from docsearch.backend import LocalBackend, SearchBackend
+from docsearch.backend import SearchBackend
 from docsearch.errors import DocsIndexError
 from docsearch.golden import AMONG_FIRST
 from docsearch.models import CheckRequest, GoldenQuestion, UnansweredQuestion
@@ -26,6 +26,7 @@ from gateway.documentation.indexes import (
     recent_looks,
     roll_back,
 )
+from gateway.documentation.local import local_backend
 from gateway.pages.frame import SEND, guarded, is_number, page
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
 from gateway.runtime import Runtime
@@ -83,6 +84,7 @@ def _indexes(request: HttpRequest) -> HttpResponse:
         "wanted": settings.GITLAB_VERSION,
         "has_registry": bool(settings.DOCS_REGISTRY_URL),
         "has_engine": bool(settings.DOCS_SEARCH_URL),
+        "is_hybrid": bool(settings.DOCS_HYBRID),
         "indexes": installed_indexes(_store()),
         "own_key": public_text(load_signing_key(settings.DOCS_SIGNING_KEY).public_key()),
         "looks": looks,
@@ -202,4 +204,6 @@ def _store() -> IndexStore:
 
 def _backend(request: HttpRequest) -> SearchBackend:
     runtime: Runtime | None = getattr(request, "scope", {}).get(RUNTIME_IN_SCOPE)
-    return runtime.docs.backend if runtime else LocalBackend(_store())
+    if runtime:
+        return runtime.docs.backend
+    return local_backend(_store(), is_hybrid=bool(settings.DOCS_HYBRID))

@@ -10,7 +10,7 @@ from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from docsearch.backend import LocalBackend, SearchBackend
+from docsearch.backend import SearchBackend
 from docsearch.errors import (
     IndexMissing,
     InstallationUnderWay,
@@ -25,6 +25,7 @@ from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.audit import record
 from gateway.documentation.indexes import history, installed_indexes, recent_looks, roll_back
+from gateway.documentation.local import local_backend
 from gateway.documentation.registry import NO_REGISTRY
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
 from gateway.rest.examples import example
@@ -59,6 +60,7 @@ class IndexSerializer(serializers.Serializer[Any]):
     gitlab_version = serializers.CharField()
     index_digest = serializers.CharField(help_text="SHA-256 of the file.")
     size_bytes = serializers.IntegerField()
+    has_vectors = serializers.BooleanField(help_text="Whether DOCS_HYBRID can count for it.")
     made_at = serializers.DateTimeField(allow_null=True, help_text="When it was signed.")
     key = serializers.CharField(help_text="The public key that signed it.")
     previous_made_at = serializers.DateTimeField(
@@ -318,7 +320,9 @@ class DocsSearches(RestView):
 def _backend(request: Request) -> SearchBackend:
     """Return the worker's own, whose indexes are open, where there is a worker."""
     runtime: Runtime | None = getattr(request, "scope", {}).get(RUNTIME_IN_SCOPE)
-    return runtime.docs.backend if runtime else LocalBackend(_store())
+    if runtime:
+        return runtime.docs.backend
+    return local_backend(_store(), is_hybrid=bool(settings.DOCS_HYBRID))
 
 
 def _store() -> IndexStore:

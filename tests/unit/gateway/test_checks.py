@@ -2,6 +2,7 @@ import inspect
 import math
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("gateway.E016", "TOTP_REQUIRED", None),
     ("gateway.E016", "SECURE_COOKIES", None),
     ("gateway.E028", "HSTS_S", -1),
+    ("gateway.E016", "DOCS_HYBRID", None),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", "ai_commit_reader_for_chat"),
     ("gateway.E015", "AIGW_FEATURE_FLAGS__DISALLOWED_FLAGS", '["a"]'),
     ("gateway.E019", "DOCS_SEARCH_URL", "search:9200"),
@@ -130,6 +132,23 @@ def test_each_id_is_of_one_complaint() -> None:
     written = re.findall(r'"(gateway\.[EW]\d+)"', inspect.getsource(checks))
 
     assert sorted(set(written)) == sorted(written)
+
+
+@pytest.mark.skipif(bool(find_spec("tokenizers")), reason="the extra is installed")
+def test_an_extra_that_is_not_installed_is_told_before_anything_is_served(good: Settings) -> None:
+    good.DOCS_HYBRID = True
+
+    (message,) = check_settings()
+
+    assert message.id == "gateway.E030"
+    assert "pip install --no-deps --require-hashes -r requirements-hybrid.txt" in message.msg
+
+
+def test_meaning_cannot_count_in_a_search_engine(good: Settings) -> None:
+    good.DOCS_HYBRID = True
+    good.DOCS_SEARCH_URL = "https://search:9200"
+
+    assert "gateway.W004" in ids(check_settings())
 
 
 def test_everything_wrong_is_told_at_once(good: Settings) -> None:

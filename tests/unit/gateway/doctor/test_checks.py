@@ -1,12 +1,14 @@
 """Single checks of `doctor`; the whole of it is in tests/e2e/test_doctor.py."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 from pytest_django import Settings
 
+from docsearch.store import IndexStore
 from feature_config.catalogue import Feature
 from gateway.doctor import local
 from gateway.doctor.checkup import examine, is_healthy
@@ -15,6 +17,7 @@ from gateway.doctor.patient import Patient
 from selfhosted_models.models import ModelDeployment
 from tests.factories import assign, make_deployment
 from tests.fakes.model_server import MODEL, ModelServer
+from tests.unit.docsearch.pages import install
 
 pytestmark = pytest.mark.django_db
 
@@ -194,6 +197,20 @@ def test_documentation_that_is_wanted_and_not_there_is_told(
     settings.GITLAB_VERSION = "17.4.0"
 
     assert states(found("docs_index")) == {State.FAILED}
+
+
+@pytest.mark.skipif(bool(find_spec("tokenizers")), reason="the extra is installed")
+def test_search_by_meaning_without_the_extra_is_told(settings: Settings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    settings.DOCS_HYBRID = True
+    install(IndexStore.below(tmp_path), tmp_path, boards="# Boards")
+
+    (skipped,) = found("docs_index")
+    (failed, *_) = found("settings")
+
+    assert (skipped.state, failed.state) == (State.SKIPPED, State.FAILED)
+    assert "DOCS_HYBRID is on" in failed.evidence
+    assert "requirements-hybrid.txt" in skipped.evidence
 
 
 def test_gateway_node_needs_no_database(settings: Settings, tmp_path: Path) -> None:

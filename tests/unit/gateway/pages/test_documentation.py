@@ -25,6 +25,7 @@ from gateway.documentation.questions import check_changed
 from gateway.documentation.upkeep import Look
 from gateway.models import AuditRecord
 from tests.factories import make_admin
+from tests.unit.docsearch.encoders import WordEncoder
 from tests.unit.docsearch.pages import install
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
@@ -95,6 +96,20 @@ def test_indexes_looks_and_history_are_shown(
     assert "failed No documentation is published." in told
     assert "History GitLab 17.4.0 on" in told
     assert "data-follows" in admin.get(PAGE).content.decode()
+
+
+def test_an_index_says_whether_meaning_can_count(
+    admin: Client, store: IndexStore, settings: Settings, tmp_path: Path
+) -> None:
+    install(store, tmp_path, boards=BOARDS)
+    install(store, tmp_path, WordEncoder(), version="17.5.0", boards=BOARDS)
+    assert "words alone count" not in words(admin, PAGE)
+    settings.DOCS_HYBRID = True
+
+    told = words(admin, PAGE)
+
+    assert re.search(r"17\.5\.0 \S+ \S+ with vectors", told)
+    assert re.search(r"17\.4\.0 \S+ \S+ no vectors: words alone count", told)
 
 
 def test_as_many_queries_for_many_rows_as_for_none(
