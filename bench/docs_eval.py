@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,11 +23,14 @@ sys.path.insert(0, str(REPOSITORY))
 
 from docsearch.builder import build_index  # noqa: E402
 from docsearch.cleaning import stem, words  # noqa: E402
+from docsearch.encoding import Encoder  # noqa: E402
+from docsearch.errors import EncoderMissing  # noqa: E402
 from docsearch.everyday import EverydayVocabulary, everyday_vocabulary  # noqa: E402
+from docsearch.hybrid import load_encoder  # noqa: E402
 from docsearch.index import DocsIndex  # noqa: E402
 from docsearch.query import parse_query  # noqa: E402
 from docsearch.ranking import is_used, rank  # noqa: E402
-from docsearch.search import search_index  # noqa: E402
+from docsearch.search import MeaningSearch, search_index  # noqa: E402
 from docsearch.source import read_source  # noqa: E402
 from docsearch.versions import GitLabVersion  # noqa: E402
 
@@ -54,6 +58,8 @@ FLOORS = {
     "all heading": 0.96,
     "all anchor": 0.835,
 }
+#: Where meaning counts too, besides being no worse in any kind of question.
+HYBRID_FLOORS = {"macro": 0.865, "all nl": 0.65, "all typo": 0.73}
 MOST_ALTERED_WORDS = 6
 MOST_INDEX_BYTES_PER_600_PAGES = 7_000_000
 ROUNDS = 5
@@ -112,10 +118,58 @@ def variant(vocabulary: EverydayVocabulary, *, is_repairing: bool) -> Search:
     return search
 
 
-def product(index: DocsIndex, text: str, limit: int) -> list[str]:
+def product(
+    index: DocsIndex, text: str, limit: int, meaning: MeaningSearch | None = None
+) -> list[str]:
     """Search as the product does, passages and all."""
-    result = search_index(index, text, limit=limit, token_budget=1_000_000)
+    result = search_index(index, text, limit=limit, token_budget=1_000_000, meaning=meaning)
     return [passage.path for passage in result.passages]
+
+
+class RememberingEncoder:
+    """Encodes each text once: the versions of GitLab have most of their sections in common."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.identity = encoder.identity
+        self.encode = cache(encoder.encode)
+
+
+def score_hybrid(
+    evaluate: ModuleType, places: dict[str, Path], folder: Path, questions: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Score search by words and meaning, and print what it costs; None without its extra."""
+    try:
+        encoder = load_encoder()
+    except EncoderMissing as error:
+        print(f"\n== words and meaning: skipped. {error}")
+        return None
+    from docsearch.hybrid.nearness import VectorSearch
+
+    print("\n== words and meaning (some minutes)")
+    meaning = VectorSearch(encoder)
+    remembering = RememberingEncoder(encoder)
+    indexes = {}
+    for name in (MAIN, *sorted({question["corpus"] for question in questions} - {MAIN})):
+        file = folder / f"{name}-vectors.sqlite3"
+        version = GitLabVersion.parse(VERSIONS[name])
+        begun = time.process_time()
+        build_index(read_source(places[name]), file, version=version, encoder=remembering)
+        seconds = time.process_time() - begun
+        print(f"{name}: {file.stat().st_size / 1e6:.1f} MB, built in {seconds:.0f} s of CPU")
+        indexes[name] = DocsIndex(file)
+
+    def ask(text: str, corpus: str, limit: int) -> list[str]:
+        return product(indexes[corpus], text, limit, meaning)
+
+    of_main = [question for question in questions if question["corpus"] == MAIN]
+    summary: dict[str, Any] = evaluate.report(evaluate.evaluate(questions, ask))
+    print(evaluate.table(summary))
+    only_main = evaluate.report(evaluate.evaluate(of_main, ask))
+    print(f"{MAIN} alone: macro {only_main['macro']['nDCG']:.4f}")
+    report_cost({MAIN: indexes[MAIN]}, of_main, meaning)
+    for index in indexes.values():
+        index.close()
+    return summary
 
 
 def altered_words(indexes: dict[str, DocsIndex], questions: list[dict[str, Any]]) -> list[str]:
@@ -131,13 +185,15 @@ def altered_words(indexes: dict[str, DocsIndex], questions: list[dict[str, Any]]
     return altered
 
 
-def latencies_ms(index: DocsIndex, texts: list[str]) -> Iterator[float]:
+def latencies_ms(
+    index: DocsIndex, texts: list[str], meaning: MeaningSearch | None
+) -> Iterator[float]:
     """Yield, for each question, the CPU time of a whole search: the best of a few."""
     for text in texts:
         times = []
         for _ in range(ROUNDS):
             begun = time.process_time()
-            search_index(index, text)
+            search_index(index, text, meaning=meaning)
             times.append(time.process_time() - begun)
         yield 1000 * min(times)
 
@@ -166,11 +222,15 @@ def unseen_questions(index: DocsIndex) -> list[dict[str, Any]]:
     return questions
 
 
-def report_cost(indexes: dict[str, DocsIndex], questions: list[dict[str, Any]]) -> None:
+def report_cost(
+    indexes: dict[str, DocsIndex],
+    questions: list[dict[str, Any]],
+    meaning: MeaningSearch | None = None,
+) -> None:
     texts = [question["query"] for question in questions if question["corpus"] == MAIN]
-    for name in (MAIN, "all"):
-        found = sorted(latencies_ms(indexes[name], texts))
-        facts = indexes[name].facts
+    for name, index in indexes.items():
+        found = sorted(latencies_ms(index, texts, meaning))
+        facts = index.facts
         print(
             f"{name}: {facts.page_count} pages, {facts.section_count} sections; "
             f"p50 {found[len(found) // 2]:.1f} ms, p95 {found[int(len(found) * 0.95)]:.1f} ms, "
@@ -187,6 +247,13 @@ def evaluate_module() -> ModuleType:
     return module
 
 
+def under(floors: dict[str, float], summary: dict[str, Any]) -> Iterator[str]:
+    """Yield what is worse than it may be."""
+    for group, floor in floors.items():
+        if summary[group]["nDCG"] < floor:
+            yield f"{group}: nDCG {summary[group]['nDCG']:.4f} is under {floor:.4f}"
+
+
 def main() -> int:
     if not (EVALUATION.is_dir() and CORPORA.is_dir()):
         print(f"Skipped: {SHARED} holds no docs-corpus and docs-eval.")
@@ -197,7 +264,8 @@ def main() -> int:
     everyday = everyday_vocabulary()
     nothing = replace(everyday, meanings={}, words=frozenset(), stems=frozenset())
     with tempfile.TemporaryDirectory() as scratch:
-        indexes = build(unpack(Path(scratch, "pages")), Path(scratch))
+        places = unpack(Path(scratch, "pages"))
+        indexes = build(places, Path(scratch))
         for name, search in {
             "fields, pairs and priors only": variant(nothing, is_repairing=False),
             "and everyday vocabulary": variant(everyday, is_repairing=False),
@@ -214,15 +282,16 @@ def main() -> int:
         print(evaluate.table(evaluate.report(evaluate.evaluate(unseen, ask))))
         altered = altered_words(indexes, questions)
         print(f"\nCorrect words altered: {len(altered)} ({', '.join(altered)})")
-        report_cost(indexes, questions)
+        report_cost({name: indexes[name] for name in (MAIN, "all")}, questions)
         bytes_per_600 = 600 * Path(scratch, f"{MAIN}.sqlite3").stat().st_size / 624
         for index in indexes.values():
             index.close()
-    failures = [
-        f"{group}: nDCG {summary[group]['nDCG']:.4f} is under {floor}"
-        for group, floor in FLOORS.items()
-        if summary[group]["nDCG"] < floor
-    ]
+        hybrid = score_hybrid(evaluate, places, Path(scratch), questions)
+    failures = [*under(FLOORS, summary)]
+    if hybrid:
+        by_words = {group: figures["nDCG"] for group, figures in summary.items() if "all" in group}
+        failures += [f"words and meaning, {told}" for told in under(by_words, hybrid)]
+        failures += [f"words and meaning, {told}" for told in under(HYBRID_FLOORS, hybrid)]
     if summary["macro"]["zero"] > 0:
         failures.append("some questions found nothing")
     if len(altered) > MOST_ALTERED_WORDS:

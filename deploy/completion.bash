@@ -1,17 +1,15 @@
-# Completes manage.py in bash and zsh: commands, their actions and options, and the names of
-# features, model families and deployments.
+# Completes the commands of manage.py and their options, in bash and zsh:
 #
 #     source deploy/completion.bash
 #
-# Each completion starts manage.py once, which knows them (`manage.py complete`).
+# Django itself knows them; each completion starts manage.py once.
 if [ -n "${ZSH_VERSION-}" ]; then
-    whence compdef >/dev/null || { autoload -Uz compinit && compinit -i; }
-    autoload -Uz bashcompinit && bashcompinit
+    autoload -U +X bashcompinit && bashcompinit
 fi
 
 _duo_manage() {
-    local IFS=$'\n'
-    COMPREPLY=($("${COMP_WORDS[0]}" complete -- "${COMP_WORDS[@]:1:$COMP_CWORD}" 2>/dev/null))
+    local IFS=$' \n'
+    COMPREPLY=($(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD DJANGO_AUTO_COMPLETE=1 "$1" 2>/dev/null))
 }
 
 complete -o default -F _duo_manage manage.py ./manage.py
