@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _BAR_CHARS = 30
 
@@ -28,3 +29,14 @@ def waiting_line() -> Callable[[str], None]:
         sys.stderr.flush()
 
     return show if sys.stderr.isatty() else lambda what: None
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Show `what` as a waiting line for as long as the block takes."""
+    show = waiting_line()
+    show(what)
+    try:
+        yield
+    finally:
+        show("")

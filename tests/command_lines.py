@@ -14,6 +14,7 @@ OWN_APPS = ("selfhosted_models", "feature_config", "prompts", "docsearch", "gate
 #: By command; `{folder}` is one that `furnish` filled.
 LINES = {
     "build_docs_index": ["{folder}/doc --gitlab-version 17.4.0 --output {folder}/index.sqlite3"],
+    "complete": ["-- explain duo"],
     "config": [
         "plan {folder}/config.yml",
         "apply {folder}/config.yml",
@@ -81,7 +82,9 @@ def furnish(folder: Path) -> None:
     (folder / "token").write_text("not.a.token")
     (folder / "golden.yml").write_text("- question: What is a runner?\n  page: runners.md\n")
     (folder / "doc").mkdir()
-    (folder / "doc" / "runners.md").write_text("# Runners\n\nA runner runs jobs of a pipeline.\n")
+    for title in ("Runners", "Boards", "Wikis", "Milestones", "Pipelines", "Tokens"):
+        page = folder / "doc" / f"{title.lower()}.md"
+        page.write_text(f"# {title}\n\n{title} are described here, with what they are for.\n")
 
 
 def command_lines(folder: Path) -> Iterator[list[str]]:
@@ -104,8 +107,13 @@ def run_line(line: list[str]) -> Ran:
     """Run it in this process, as `manage.py` does; an exception that gets out is a stack trace."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = run(["manage.py", *line])
-        except SystemExit as ended:
-            status = int(ended.code or 0)
+        status = status_of(line)
     return Ran(status, out.getvalue(), err.getvalue())
+
+
+def status_of(line: list[str]) -> int:
+    """Run it likewise, with the standard streams there are; return the exit status."""
+    try:
+        return run(["manage.py", *line])
+    except SystemExit as ended:
+        return int(ended.code or 0)

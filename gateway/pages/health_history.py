@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db.models import OuterRef, Subquery
 
@@ -55,17 +54,17 @@ class HealthHistory:
 
 
 def health_history(since: datetime, until: datetime) -> HealthHistory:
-    """Return how endpoints have been between two times; two queries."""
-    changes: dict[tuple[Any, str], list[Change]] = {}
-    told: list[ToldChange] = []
+    """Return how endpoints have been between two times; three queries."""
+    changes: dict[tuple[str, str], list[Change]] = {}
     rows = EndpointHealthChange.objects.filter(at__gte=since, at__lt=until).order_by("-at")
-    for key, name, url, state, reason, at in rows.values_list(
-        "deployment_id", "deployment__name", "url", "state", "reason", "at"
-    ):
-        tone = health_tone(state) or "none"
-        changes.setdefault((key, url), []).append(Change(at, tone))
-        if len(told) < MAX_CHANGES_TOLD:
-            told.append(ToldChange(at, name, url, state, tone, reason))
+    # Names, not ids: there may be thousands, and an id would be made an object for each.
+    for name, url, state, at in rows.values_list("deployment__name", "url", "state", "at"):
+        changes.setdefault((name, url), []).append(Change(at, _tone(state)))
+    newest = rows.values_list("at", "deployment__name", "url", "state", "reason")
+    told = [
+        ToldChange(at, name, url, state, _tone(state), reason)
+        for at, name, url, state, reason in newest[:MAX_CHANGES_TOLD]
+    ]
     earlier = EndpointHealthChange.objects.filter(
         deployment=OuterRef("deployment"), url=OuterRef("url"), at__lt=since
     ).order_by("-at")
@@ -75,8 +74,8 @@ def health_history(since: datetime, until: datetime) -> HealthHistory:
         .annotate(state_before=Subquery(earlier.values("state")[:1]))
         .order_by("deployment__name", "url")
     ):
-        own = changes.get((row.deployment_id, row.url), [])
-        before = [Change(since, health_tone(row.state_before) or "none")] * bool(row.state_before)
+        own = changes.get((row.deployment.name, row.url), [])
+        before = [Change(since, _tone(row.state_before))] * bool(row.state_before)
         endpoints.append(
             EndpointHistory(
                 deployment=row.deployment.name,
@@ -91,3 +90,8 @@ def health_history(since: datetime, until: datetime) -> HealthHistory:
             )
         )
     return HealthHistory(endpoints, told)
+
+
+def _tone(state: str) -> str:
+    """Return the colour of a state in a strip, where one without has a colour too."""
+    return health_tone(state) or "none"

@@ -34,7 +34,7 @@ class Span:
 SPANS: Mapping[str, Span] = MappingProxyType(
     {
         "day": Span("Last 24 hours, by hour", Period.HOUR, 24),
-        "week": Span("Last 7 days, by hour", Period.HOUR, 7 * 24),
+        "week": Span("Last 7 days, by 6 hours", Period.SIX_HOURS, 7 * 4),
         "month": Span("Last 30 days, by day", Period.DAY, 30),
         "quarter": Span("Last 90 days, by day", Period.DAY, 90),
         "year": Span("Last 52 weeks, by week", Period.WEEK, 52),

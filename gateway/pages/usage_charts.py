@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import add
 
@@ -138,11 +138,13 @@ def usage_view(window: Window, titles: Mapping[str, str]) -> UsageView:
 
 
 def _slot(window: Window, start: datetime) -> Slot:
-    if window.period is Period.HOUR:
-        is_one_day = window.point_count <= 24
-        return Slot(f"{start:%Y-%m-%d %H:%M}", f"{start:%H:%M}" if is_one_day else f"{start:%d %b}")
+    day, time = f"{start:%d %b}", f"{start:%H:%M}"
+    if window.period in (Period.HOUR, Period.SIX_HOURS):
+        is_one_day = window.until - window.since <= timedelta(days=1)
+        from_then = " on" if window.period is Period.SIX_HOURS else ""
+        return Slot(f"{start:%Y-%m-%d %H:%M}{from_then}", time if is_one_day else day)
     week = "week of " if window.period is Period.WEEK else ""
-    return Slot(f"{week}{start:%Y-%m-%d}", f"{start:%d %b}")
+    return Slot(f"{week}{start:%Y-%m-%d}", day)
 
 
 def _charts_of_all(slots: Sequence[Slot], figures: Sequence[Figures]) -> Sequence[Chart]:

@@ -35,6 +35,7 @@ MAX_SERIES = 20
 _DEFAULT_SPAN: Mapping[Period, timedelta] = MappingProxyType(
     {
         Period.HOUR: timedelta(hours=24),
+        Period.SIX_HOURS: timedelta(days=7),
         Period.DAY: timedelta(days=30),
         Period.WEEK: timedelta(weeks=26),
     }

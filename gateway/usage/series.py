@@ -21,6 +21,7 @@ class Period(StrEnum):
     """What one point in time stands for; all begin and end in UTC, weeks on Mondays."""
 
     HOUR = "hour"
+    SIX_HOURS = "six_hours"
     DAY = "day"
     WEEK = "week"
 
@@ -34,10 +35,18 @@ class By(StrEnum):
 
 #: Points of one series at most.
 MAX_POINTS = 750
+#: Of the slices that points are added up from.
 _LENGTH = {
     Period.HOUR: SliceLength.HOUR,
+    Period.SIX_HOURS: SliceLength.HOUR,
     Period.DAY: SliceLength.DAY,
     Period.WEEK: SliceLength.WEEK,
+}
+_STEP = {
+    Period.HOUR: timedelta(hours=1),
+    Period.SIX_HOURS: timedelta(hours=6),
+    Period.DAY: timedelta(days=1),
+    Period.WEEK: timedelta(weeks=1),
 }
 #: All that is cheap to add up: no times.
 PLAIN_COUNTS = UsageSlice.COUNTS[: -2 * BUCKETS]
@@ -130,16 +139,16 @@ class Window:
     @classmethod
     def last(cls, period: Period, points: int, now: datetime, **only: Any) -> "Window":
         """Return the window of the last points, the one that is not over among them."""
-        until = start_of(period, now) + _step(period)
-        return cls(period, until - points * _step(period), until, **only)
+        until = start_of(period, now) + _STEP[period]
+        return cls(period, until - points * _STEP[period], until, **only)
 
     @property
     def point_count(self) -> int:
-        return (self.until - self.since) // _step(self.period)
+        return (self.until - self.since) // _STEP[self.period]
 
     @property
     def starts(self) -> list[datetime]:
-        return [self.since + number * _step(self.period) for number in range(self.point_count)]
+        return [self.since + number * _STEP[self.period] for number in range(self.point_count)]
 
     def slices(self) -> QuerySet[UsageSlice]:
         rows = UsageSlice.objects.filter(
@@ -153,23 +162,20 @@ class Window:
 
 
 def start_of(period: Period, at: datetime) -> datetime:
-    """Return when the hour, day or week of a time began."""
-    return _LENGTH[period].start_of(at)
-
-
-def _step(period: Period) -> timedelta:
-    return timedelta(seconds=_LENGTH[period])
+    """Return when the hour, six hours, day or week of a time began."""
+    monday = SliceLength.WEEK.start_of(at)
+    return monday + (at - monday) // _STEP[period] * _STEP[period]
 
 
 def _next_start(period: Period, at: datetime) -> datetime:
     start = start_of(period, at)
-    return start if start == at else start + _step(period)
+    return start if start == at else start + _STEP[period]
 
 
 def points(window: Window) -> list[Figures]:
     """Return the figures of each point of a window, oldest first; all features together."""
-    found = {start: Figures.of(sums) for start, *sums in _summed(window.slices(), "start")}
-    return [found.get(start, _NOTHING) for start in window.starts]
+    found = _by_point(window, window.slices())
+    return [found.get((number,), _NOTHING) for number in range(window.point_count)]
 
 
 def points_by(
@@ -184,11 +190,11 @@ def points_by(
         counts: What is wanted of them: all, or `PLAIN_COUNTS`.
     """
     rows = window.slices().filter(**{f"{by.value}__in": names})
-    found = {
-        (name, start): Figures.of(sums)
-        for name, start, *sums in _summed(rows, by.value, "start", counts=counts)
+    found = _by_point(window, rows, by.value, counts=counts)
+    return {
+        name: [found.get((number, name), _NOTHING) for number in range(window.point_count)]
+        for name in names
     }
-    return {name: [found.get((name, start), _NOTHING) for start in window.starts] for name in names}
 
 
 def totals_by(window: Window) -> dict[By, dict[str, Figures]]:
@@ -210,6 +216,21 @@ def last_hour(now: datetime) -> Figures:
     since = length.start_of(now) - timedelta(hours=1)
     rows = UsageSlice.objects.filter(length_s=length, start__gte=since)
     return reduce(add, (Figures.of(sums) for _, *sums in _summed(rows, "length_s")), _NOTHING)
+
+
+def _by_point(
+    window: Window,
+    rows: QuerySet[UsageSlice],
+    *keys: str,
+    counts: Sequence[str] = UsageSlice.COUNTS,
+) -> dict[tuple[Any, ...], Figures]:
+    """Return the figures of each point, by its number and the keys; a point may be many slices."""
+    step, found = _STEP[window.period], dict[tuple[Any, ...], Sequence[int]]()
+    for start, *told in _summed(rows, "start", *keys, counts=counts):
+        key = (start - window.since) // step, *told[: len(keys)]
+        sums, before = told[len(keys) :], found.get(key)
+        found[key] = [*map(add, before, sums)] if before else sums
+    return {key: Figures.of(sums) for key, sums in found.items()}
 
 
 def _summed(

@@ -2,14 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.command_lines import Ran
+from tests.conftest import unavailable
 from tests.services import REPOSITORY, free_port
+from tests.terminals import terminal
 
 #: Runs every command line in turn, in one process, and prints what became of it.
 _RUN_ALL = """
@@ -26,6 +27,7 @@ print(json.dumps([[line, asdict(run_line(line))] for line in command_lines(folde
 #: These get along without a database: they say something else, or nothing is wrong.
 NEEDLESS = {
     "build_docs_index",
+    "complete",
     "doctor",
     "install_docs_index",
     "issue_token",
@@ -85,22 +87,46 @@ def test_node_without_a_database_says_where_to_go(tmp_path: Path) -> None:
             assert "SERVING_CONFIG_URL" in ran.err, (line, ran)
 
 
-@pytest.mark.parametrize(
-    ("words", "offered"), [("manage.py docto", "doctor"), ("manage.py doctor --js", "--json")]
-)
-def test_shell_completes_commands_and_options(tmp_path: Path, words: str, offered: str) -> None:
-    script = (
-        "source deploy/completion.bash; manage.py() { " + f'"{sys.executable}" manage.py' + "; }; "
-        f"COMP_WORDS=({words}); COMP_CWORD={words.count(' ')}; _duo_manage manage.py; "
-        'echo "${COMPREPLY[@]}"'
-    )
-    result = subprocess.run(
-        ["bash", "-c", script],
+def _shell(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
         cwd=REPOSITORY,
-        env={**os.environ, "DATA_DIR": str(tmp_path)},
+        env={**os.environ, "DATA_DIR": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert result.stdout.split() == [offered], result.stderr
+
+def test_bash_completes(tmp_path: Path) -> None:
+    """As bash calls it on TAB."""
+    script = (
+        "source deploy/completion.bash; manage.py() { "
+        + f'"{sys.executable}" manage.py "$@"; '
+        + "}; COMP_WORDS=(manage.py config plan --ch); COMP_CWORD=3; _duo_manage manage.py; "
+        'echo "${COMPREPLY[@]}"; complete -p manage.py'
+    )
+
+    told = _shell(["bash", "-c", script], tmp_path)
+
+    assert told.stdout.splitlines() == [
+        "--check",
+        "complete -o default -F _duo_manage manage.py",
+    ], told.stderr
+
+
+def test_zsh_completes(tmp_path: Path) -> None:
+    """In a zsh without any settings, on a terminal, where TAB is pressed."""
+    if shutil.which("zsh") is None:
+        unavailable("zsh is not installed; on Debian: apt-get install zsh")
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "manage.py"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{REPOSITORY}/manage.py" "$@"\n')
+    command.chmod(0o755)
+    path = f"{command.parent}:{os.environ['PATH']}"
+
+    with terminal(["zsh", "-f"], tmp_path, PATH=path) as zsh:
+        zsh.type("source deploy/completion.bash; echo so''urced\n")
+        zsh.read_until("sourced")
+        zsh.type("manage.py config plan --ch\t")
+        zsh.read_until("plan --check ")

@@ -1,5 +1,10 @@
 """What Rails does by REST, on the real server with a real PostgreSQL: from nothing to an answer."""
 
+import json
+import os
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +19,7 @@ from tests.e2e.callers import COMPLETION
 from tests.fakes.gitlab import GitLab
 from tests.fakes.model_server import ModelServer
 from tests.gateway_process import Gateway, gateway
+from tests.services import REPOSITORY
 
 SERVED_WITHIN_S = 10
 KEY = "sk-canary-0123456789abcdef"
@@ -133,3 +139,55 @@ def test_body_that_is_too_large_is_refused_before_it_is_read(walk: Walk) -> None
     answer = walk.rails.post("deployments/", content=b"x" * 3_000_000)
 
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+# --- The example for Rails developers -------------------------------------------------------------
+
+PASTED = re.findall(r"```ruby\n(.*?)```", (REPOSITORY / "docs" / "rails.md").read_text(), re.DOTALL)
+#: What the example defines and does not call itself.
+CALLING_THE_REST = """
+def refusal_of
+  yield
+rescue DuoGateway::Problem => problem
+  { status: problem.status, code: problem.code, errors: problem.errors, id: problem.request_id }
+end
+
+access = gateway.direct_access("user-1", instance_id: "i-1", host_name: "gitlab.example.com")
+puts JSON.generate(
+  names: gateway.deployments.map { |deployment| deployment["name"] },
+  explained: explained,
+  preview: gateway.preview([{ feature: "duo_chat", deployments: ["codegemma-gpu1"] }]),
+  access: access,
+  unknown: refusal_of { gateway.assign("code_completions", ["nobody"]) },
+  stale: refusal_of { gateway.assign("code_completions", [], seen: '"stale"') }
+)
+"""
+
+
+def test_example_for_rails_developers_can_be_pasted(walk: Walk) -> None:
+    if shutil.which("ruby") is None:
+        pytest.skip("Ruby is not installed; on Debian: apt-get install ruby")
+    scopes = "read_configuration,write_configuration,issue_user_tokens"
+    token = walk.gateway.manage("create_api_token", "rails", "--scopes", scopes).strip()
+    (example,) = PASTED
+    program = example.replace("http://gateway.example.com:8000", walk.gateway.url)
+
+    ran = subprocess.run(
+        ["ruby", "-w", "-"],
+        input=program + CALLING_THE_REST,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "DUO_GATEWAY_TOKEN": token},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert walk.gateway.url in program
+    assert "codegemma-gpu1" in told["names"]
+    assert [each["deployment"] for each in told["explained"]["candidates"]] == ["codegemma-gpu1"]
+    assert [change["name"] for change in told["preview"]] == ["duo_chat"]
+    assert told["access"].keys() == {"base_url", "token", "expires_at", "headers"}
+    assert (told["unknown"]["status"], [*told["unknown"]["errors"]]) == (422, ["deployments"])
+    assert (told["stale"]["status"], told["stale"]["code"]) == (412, "change_conflict")
+    assert told["stale"]["id"]

@@ -11,7 +11,7 @@ from docsearch.builder import DEFAULT_URL_BASE, build_index
 from docsearch.encoding import Encoder
 from docsearch.errors import DocsIndexError
 from docsearch.installing import install_own, sign_index
-from docsearch.progress import progress_bar
+from docsearch.progress import progress_bar, waiting_for
 from docsearch.signing import load_signing_key
 from docsearch.source import read_source
 from docsearch.store import IndexStore
@@ -58,7 +58,8 @@ class Command(BaseCommand):
             version = GitLabVersion.parse(gitlab_version)
             key = load_signing_key(settings.DOCS_SIGNING_KEY)
             encoder = _encoder() if vectors else None
-            documentation = read_source(source)
+            with waiting_for(f"{source} to be read"):
+                documentation = read_source(source)
         except DocsIndexError as error:
             raise CommandError(str(error), returncode=2) from error
         if output is None and not install:

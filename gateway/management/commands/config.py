@@ -36,6 +36,15 @@ from gateway.models import Revision
 UNHEALTHY, MISUSED = 1, 2
 _STDIO = "-"
 MAX_ROWS = 10_000
+_EXAMPLES = {
+    "plan": "Examples: config plan duo.yml; config plan --check --prune duo.yml",
+    "apply": 'Examples: config apply duo.yml --reason "more memory"; config apply - < duo.yml',
+    "export": "Examples: config export > duo.yml; config export duo.yml",
+    "revisions": "Example: config revisions --limit 5 --json",
+    "diff": "Examples: config diff 6; config diff 6 7",
+    "rollback": 'Examples: config rollback 6 --dry-run; config rollback 6 --reason "too slow"',
+    "check-revision": "Examples: config check-revision; config check-revision 6",
+}
 
 
 class Command(BaseCommand):
@@ -52,7 +61,8 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
         def add(name: str, text: str) -> Any:
-            action = actions.add_parser(name, help=text, description=text)
+            description = f"{text} {_EXAMPLES[name]}"
+            action = actions.add_parser(name, help=text, description=description)
             action.add_argument("--json", action="store_true", help="for machines")
             return action
 

@@ -1,7 +1,6 @@
 import argparse
 import math
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from docsearch.progress import waiting_line
 from feature_config.catalogue import Feature
 from gateway.evaluation.errors import EvaluationRefused
 from gateway.evaluation.report import page_of, report_on
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--compare",
             nargs=2,
-            metavar=("A", "B"),
+            metavar="DEPLOYMENT",
             help="two deployments, or two versions of the prompt, on the same cases",
         )
         parser.add_argument("--judge", metavar="DEPLOYMENT", help="has its model judge answers too")
@@ -70,6 +70,7 @@ class Command(BaseCommand):
             self._list(options["suite"], as_json=options["json"])
             return
         runs = _resumed(options) if options["resume"] is not None else self._planned(options)
+        self._show_wait = waiting_line()
         try:
             with _interruptible() as interrupted:
                 for run in runs:
@@ -80,7 +81,7 @@ class Command(BaseCommand):
                 f"\nCancelled. `manage.py evaluate --resume {runs[0].pk}` goes on where it stopped."
             ) from None
         finally:
-            self._end_progress()
+            self._show_wait("")
         self._tell(_batch_of(runs[0]), options)
 
     def _list(self, suite: Path | None, *, as_json: bool) -> None:
@@ -123,16 +124,10 @@ class Command(BaseCommand):
     def _show_progress(self, interrupted: threading.Event, run: EvaluationRun) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
-        if sys.stderr.isatty():
-            sys.stderr.write(
-                f"\r\x1b[K{run.feature} on {run.deployment.name}: {run.done_cases} of "
-                f"{run.total_cases} cases, {run.passed_cases} passed"
-            )
-            sys.stderr.flush()
-
-    def _end_progress(self) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
+        self._show_wait(
+            f"{run.feature} on {run.deployment.name}: {run.done_cases} of {run.total_cases} cases, "
+            f"{run.passed_cases} passed"
+        )
 
     def _tell(self, runs: Sequence[EvaluationRun], options: dict[str, Any]) -> None:
         report = report_on(runs)

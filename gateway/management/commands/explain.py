@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from docsearch.progress import waiting_for
 from feature_config.catalogue import FEATURES, Feature
 from gateway.authentication.verifier import Caller
 from gateway.configuration.node import configuration_of_this_node
@@ -99,7 +100,8 @@ def _proved_by(source: str) -> Caller | None:
             f"The token cannot be read from {source}: {type(error).__name__}.", returncode=MISUSED
         ) from error
     try:
-        return asyncio.run(_verify(text.strip()))
+        with waiting_for("the keys of the token's issuer"):
+            return asyncio.run(_verify(text.strip()))
     except GatewayError as error:
         sys.stderr.write(f"The token proves nobody: {error.safe_message}\n")
         return None

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from docsearch.errors import DocsIndexError, GoldenQuestionsInvalid
 from docsearch.golden import MAX_FILE_BYTES, parse_golden_questions
 from docsearch.models import GoldenCheck, GoldenQuestion
+from docsearch.progress import waiting_for
 from gateway.documentation.engine import open_backend
 from gateway.documentation.questions import check_now
 
@@ -27,15 +28,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        put = actions.add_parser("import", help="let the questions of FILE be the golden ones")
-        put.add_argument("file", metavar="FILE", help="YAML: a list of question, page, anchor")
-        actions.add_parser("export", help="write them as a file that `import` reads")
-        for name, text in (
-            ("check", "ask this node's indexes now"),
-            ("results", "show how the last checks went, on any node"),
+        for name, text, example in (
+            ("import", "let the questions of FILE be the golden ones", "import questions.yml"),
+            ("export", "write them as a file that `import` reads", "export > questions.yml"),
+            ("check", "ask this node's indexes now", "check --json"),
+            ("results", "show how the last checks went, on any node", "results --json"),
         ):
-            action = actions.add_parser(name, help=text)
-            action.add_argument("--json", action="store_true", dest="as_json", help="for machines")
+            description = f"{text.capitalize()}. Example: golden_questions {example}"
+            action = actions.add_parser(name, help=text, description=description)
+            if name == "import":
+                action.add_argument(
+                    "file", metavar="FILE", help="YAML: a list of question, page, anchor"
+                )
+            elif name != "export":
+                action.add_argument(
+                    "--json", action="store_true", dest="as_json", help="for machines"
+                )
 
     def handle(self, *, action: str, **options: Any) -> None:
         run: Callable[..., None] = getattr(self, f"_{action}")
@@ -68,8 +76,9 @@ class Command(BaseCommand):
                 "FILE",
                 returncode=2,
             )
+        asked = f"the documentation search, which is asked {len(entries)} questions"
         try:
-            with open_backend() as backend:
+            with waiting_for(asked), open_backend() as backend:
                 checks = check_now(backend, entries)
         except DocsIndexError as error:
             raise CommandError(str(error)) from error

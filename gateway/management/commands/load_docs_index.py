@@ -5,6 +5,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from docsearch.errors import DocsIndexError, IndexMissing, VersionInvalid
+from docsearch.progress import waiting_for
 from docsearch.store import IndexStore, choose_version, missing_version
 from gateway.documentation.engine import docs_engine_from_settings, open_engine
 from gateway.documentation.engine_upkeep import load_installed, loading_alone
@@ -44,7 +45,7 @@ class Command(BaseCommand):
                 raise IndexMissing(missing_version(wanted, installed))
             # A node without a database has no lease to take.
             alone = nullcontext() if settings.SERVING_CONFIG_URL else loading_alone()
-            with alone, open_engine(place) as engine:
+            with waiting_for("the search engine"), alone, open_engine(place) as engine:
                 section_count, is_new = load_installed(store, engine, choice.version)
         except (DocsIndexError, OSError) as error:
             raise CommandError(str(error)) from error

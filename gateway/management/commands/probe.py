@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from docsearch.progress import waiting_for, waiting_line
 from gateway.doors import model_server_door
 from gateway.probes.checking import CHECK_WITHIN_S, check_each
 from gateway.probes.measuring import AlreadyMeasuring, measure_each
@@ -20,6 +21,7 @@ from selfhosted_models.probing.results import AbilityResult, State
 
 UNHEALTHY, MISUSED = 1, 2
 MAX_TIMEOUT_S = 3600
+_ANSWERS = "the answers of model servers"
 
 
 class Command(BaseCommand):
@@ -32,7 +34,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("names", nargs="*", metavar="NAME", help="of a deployment")
+        parser.add_argument("names", nargs="*", metavar="DEPLOYMENT", help="its name")
         parser.add_argument("--fingerprint", action="store_true", help="the full measurement")
         parser.add_argument("--url", help="ask what is there; needs no deployment")
         parser.add_argument("--key-env", help="with --url: the variable that holds its API key")
@@ -56,6 +58,7 @@ class Command(BaseCommand):
         **options: Any,
     ) -> None:
         self._is_json = options["json"]
+        self._show_wait = waiting_line()
         if timeout is not None and not (math.isfinite(timeout) and 0 < timeout <= MAX_TIMEOUT_S):
             raise CommandError(f"--timeout is 0 to {MAX_TIMEOUT_S} seconds.", returncode=MISUSED)
         if url is not None:
@@ -66,6 +69,7 @@ class Command(BaseCommand):
             raise CommandError("--key-env goes with --url.", returncode=MISUSED)
         else:
             is_well = self._probe(names, is_full=fingerprint, timeout_s=timeout)
+        self._show_wait("")
         if not is_well:
             sys.exit(UNHEALTHY)
 
@@ -100,6 +104,7 @@ class Command(BaseCommand):
 
     async def _check_all(self, rows: list[ModelDeployment], timeout_s: float) -> bool:
         is_well = True
+        self._show_wait(_ANSWERS)
         async for checked in check_each(rows, timeout_s):
             is_well = is_well and checked.is_well
             self._tell(
@@ -112,6 +117,7 @@ class Command(BaseCommand):
 
     def _measure(self, names: Collection[str], timeout_s: float) -> bool:
         is_well = True
+        self._show_wait(_ANSWERS)
         for measured in measure_each(names, on_result=self._tell_result, within_s=timeout_s):
             is_well = is_well and measured.is_usable
             stored = measured.fingerprint
@@ -134,7 +140,8 @@ class Command(BaseCommand):
             async with model_server_door() as door:
                 return await inspect(door, url, api_key)
 
-        found = asyncio.run(ask())
+        with waiting_for(_ANSWERS):
+            found = asyncio.run(ask())
         if not found.url:
             raise CommandError(f"--url: {found.message}", returncode=MISUSED)
         is_well = found.outcome is Outcome.OK
@@ -165,11 +172,13 @@ class Command(BaseCommand):
 
     def _tell(self, data: dict[str, Any], line: str, *more: str) -> None:
         """Print at once: what comes next may take a while."""
+        self._show_wait("")
         if self._is_json:
             self.stdout.write(json.dumps(data))
         else:
             self.stdout.write("\n    ".join([line, *filter(None, more)]))
         self.stdout.flush()
+        self._show_wait(_ANSWERS)
 
 
 def _key_in(variable: str | None) -> str:

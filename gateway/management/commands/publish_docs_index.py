@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from docsearch.errors import DocsIndexError, KeyInvalid
 from docsearch.installing import read_signed
+from docsearch.progress import waiting_for
 from docsearch.signing import load_signing_key, public_text
 from docsearch.verifying import verify_index
 from gateway.documentation.registry import NO_REGISTRY, docs_registry_from_settings, open_registry
@@ -32,7 +33,11 @@ class Command(BaseCommand):
         try:
             text, manifest = read_signed(file, place.trusted_keys | {own_key})
             verify_index(file, manifest)
-            with open_registry(place) as registry:
+            size_mb = manifest.size / 1e6
+            with (
+                waiting_for(f"the package registry, which is sent {size_mb:.1f} MB"),
+                open_registry(place) as registry,
+            ):
                 registry.publish(manifest, text, file.read_bytes())
         except (DocsIndexError, OSError) as error:
             raise CommandError(str(error)) from error

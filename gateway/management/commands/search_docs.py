@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from docsearch.errors import VersionInvalid
+from docsearch.progress import waiting_for
 from docsearch.results import Outcome, SearchResult
 from docsearch.search import MAX_LIMIT, MAX_PASSAGE_TOKENS
 from gateway.documentation.engine import open_backend
@@ -60,7 +61,8 @@ class Command(BaseCommand):
                     self.stdout.flush()
                 return
             try:
-                result = self._search(query or "", gitlab_version, limit)
+                with waiting_for("the documentation search"):
+                    result = self._search(query or "", gitlab_version, limit)
             except VersionInvalid as error:
                 raise CommandError(str(error), returncode=2) from error
         self.stdout.write(json.dumps(as_document(result)) if as_json else as_text(result))

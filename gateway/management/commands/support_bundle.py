@@ -1,10 +1,10 @@
-import sys
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from docsearch.progress import waiting_line
 from gateway.operations.support_bundle import BundleRefused, make_bundle, write_bundle
 
 UNHEALTHY, MISUSED = 1, 2
@@ -35,10 +35,13 @@ class Command(BaseCommand):
                 "is.",
                 returncode=MISUSED,
             )
+        show_wait = waiting_line()
         try:
-            bundle = make_bundle(now, self._show_progress)
+            bundle = make_bundle(now, show_wait)
         except BundleRefused as error:
             raise CommandError(str(error), returncode=UNHEALTHY) from error
+        finally:
+            show_wait("")
         try:
             write_bundle(path, bundle)
         except OSError as error:
@@ -46,7 +49,3 @@ class Command(BaseCommand):
                 f"{path} cannot be written: {error.strerror}.", returncode=MISUSED
             ) from error
         self.stdout.write(str(path))
-
-    def _show_progress(self, name: str) -> None:
-        if sys.stderr.isatty():
-            self.stderr.write(f"... {name}")

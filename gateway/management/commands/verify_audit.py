@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from docsearch.progress import waiting_for
 from gateway.audit import HEAD, verify
 
 
@@ -22,7 +23,8 @@ class Command(BaseCommand):
     def handle(self, *, head: str, json: bool, **_: Any) -> None:
         if head and not HEAD.fullmatch(head):
             raise CommandError("--head is NUMBER:HASH, as this command printed it.", returncode=2)
-        found = verify(head)
+        with waiting_for("every record, one after the other"):
+            found = verify(head)
         if json:
             self.stdout.write(_to_json(asdict(found)))
         else:

@@ -1,5 +1,6 @@
 """What all of our own commands have in common."""
 
+import argparse
 import shlex
 
 import pytest
@@ -7,8 +8,9 @@ from django.apps import apps
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandParser
 
-OWN_APPS = ("selfhosted_models", "feature_config", "prompts", "docsearch", "gateway")
-OWN = sorted(name for name, app in get_commands().items() if app in OWN_APPS)
+from tests.command_lines import OWN_APPS, own_commands
+
+OWN = own_commands()
 
 
 def command_named(name: str) -> BaseCommand:
@@ -19,9 +21,19 @@ def parser_of(name: str) -> CommandParser:
     return command_named(name).create_parser("manage.py", name)
 
 
-def examples_of(name: str) -> list[str]:
-    _, _, text = command_named(name).help.replace("Examples: ", "Example: ").partition("Example: ")
-    return [example.strip() for example in text.split(";") if example.strip()]
+def helps_of(name: str) -> dict[str, str]:
+    """Return what `--help` says of a command, and of each of its actions."""
+    actions = parser_of(name)._get_positional_actions()
+    found = [action for action in actions if isinstance(action, argparse._SubParsersAction)]
+    parsers = {key: parser for action in found for key, parser in action.choices.items()}
+    return {name: command_named(name).help} | {
+        f"{name} {key}": parser.description or "" for key, parser in parsers.items()
+    }
+
+
+def examples_in(text: str) -> list[str]:
+    _, _, examples = text.replace("Examples: ", "Example: ").partition("Example: ")
+    return [example.strip() for example in examples.split(";") if example.strip()]
 
 
 def test_every_app_is_looked_through() -> None:
@@ -31,15 +43,16 @@ def test_every_app_is_looked_through() -> None:
 
 @pytest.mark.parametrize("name", OWN)
 def test_help_says_what_it_does_with_examples_that_work(name: str) -> None:
-    examples = examples_of(name)
+    for called, text in helps_of(name).items():
+        examples = examples_in(text)
 
-    assert examples
-    assert all(example.split()[0] == name for example in examples)
-    for example in examples:
-        words = shlex.split(example.replace("<hash printed before>", "a" * 64))
-        words = words[1 : words.index(">")] if ">" in words else words[1:]
-        words = words[: words.index("<")] if "<" in words else words
-        parser_of(name).parse_args(words)  # exits, and so fails, on one that is wrong
+        assert examples, called
+        assert all(f"{example} ".startswith(f"{called} ") for example in examples)
+        for example in examples:
+            words = shlex.split(example.replace("<hash printed before>", "a" * 64))
+            words = words[1 : words.index(">")] if ">" in words else words[1:]
+            words = words[: words.index("<")] if "<" in words else words
+            parser_of(name).parse_args(words)  # exits, and so fails, on one that is wrong
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -4,12 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connections
 from pytest_django import Settings
 
-from tests.command_lines import LINES, command_lines, furnish, own_commands, run_line
-from tests.factories import make_deployment
+from tests.command_lines import LINES, command_lines, own_commands, run_line
 
 pytestmark = [pytest.mark.django_db, pytest.mark.enable_socket]
 
@@ -33,19 +30,6 @@ WRONG: list[dict[str, Any]] = [
 ]
 #: What may be told of settings that are right: nothing is there to be used.
 ABSENT = {"DOCS_REGISTRY_URL", "DOCS_SEARCH_URL"}
-
-
-@pytest.fixture
-def furnished(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installation where every line gets as far as a network that is not there."""
-    furnish(tmp_path)
-    settings.DATA_DIR = tmp_path
-    settings.AIGW_GITLAB_URL = "http://127.0.0.1:9"
-    make_deployment(name="gpu1", endpoints=["http://127.0.0.1:9/v1"], api_key="a-key")
-    User.objects.create(username="alice")
-    # Each command would take the test's database along when it ends.
-    monkeypatch.setattr(connections, "close_all", lambda: None)
-    return tmp_path
 
 
 def test_every_command_has_lines() -> None:

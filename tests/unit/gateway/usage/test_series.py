@@ -46,6 +46,17 @@ def test_every_hour_has_a_point_even_if_nothing_happened() -> None:
     assert [point.requests for point in found] == [0, 1, 0, 2]
 
 
+def test_six_hours_hold_the_requests_of_their_hours() -> None:
+    happened(hours(0), hours(0.5), hours(1), hours(7), hours(13))
+    window = Window.last(Period.SIX_HOURS, 3, NOW)
+
+    (of_chat,) = points_by(window, By.FEATURE, ["duo_chat"]).values()
+
+    assert window.starts[-1] == datetime(2026, 11, 22, 12, tzinfo=UTC)
+    assert [point.requests for point in points(window)] == [1, 1, 2]
+    assert [point.requests for point in of_chat] == [1, 1, 2]
+
+
 def test_days_and_weeks_are_those_of_utc_and_begin_on_mondays() -> None:
     happened(hours(0), hours(12), hours(13), hours(24 * 6), hours(24 * 7))
 
@@ -60,6 +71,7 @@ def test_days_and_weeks_are_those_of_utc_and_begin_on_mondays() -> None:
     ("period", "start"),
     [
         (Period.HOUR, datetime(2026, 11, 22, 12, tzinfo=UTC)),
+        (Period.SIX_HOURS, datetime(2026, 11, 22, 12, tzinfo=UTC)),
         (Period.DAY, datetime(2026, 11, 22, tzinfo=UTC)),
         (Period.WEEK, datetime(2026, 11, 16, tzinfo=UTC)),
     ],
