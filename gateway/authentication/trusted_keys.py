@@ -200,7 +200,9 @@ class IssuerKeys:
         return False
 
 
-async def fetch_keys(source: IssuerSource, door: OutboundDoor) -> dict[str, RSAPublicKey]:
+async def fetch_keys(
+    source: IssuerSource, door: OutboundDoor, clocks: Clocks = _CLOCKS
+) -> dict[str, RSAPublicKey]:
     """Return the signing keys an issuer publishes now, by their ids.
 
     Raises:
@@ -208,9 +210,9 @@ async def fetch_keys(source: IssuerSource, door: OutboundDoor) -> dict[str, RSAP
         ValueError: What it answers is no key set, or holds no key that fits.
     """
     if source.is_key_set:
-        return read_key_set(await _get(door, source.issuer, source.url, ""))
+        return read_key_set(await _get(door, source.issuer, source.url, "", clocks))
     path = "/.well-known/openid-configuration"
-    document = await _get(door, source.issuer, source.url, path)
+    document = await _get(door, source.issuer, source.url, path, clocks)
     uri = document.get("jwks_uri") if isinstance(document, dict) else None
     if not isinstance(uri, str):
         raise ValueError("the discovery document has no jwks_uri")  # noqa: TRY004 - bad data
@@ -219,15 +221,17 @@ async def fetch_keys(source: IssuerSource, door: OutboundDoor) -> dict[str, RSAP
     if not keys_path.startswith("/"):
         raise ValueError("the jwks_uri of the discovery document has no path")
     keys_at = parse_endpoint(source.url.origin + keys_path)
-    return read_key_set(await _get(door, source.issuer, keys_at, ""))
+    return read_key_set(await _get(door, source.issuer, keys_at, "", clocks))
 
 
-async def _get(door: OutboundDoor, issuer: str, endpoint: Endpoint, path: str) -> Any:
+async def _get(
+    door: OutboundDoor, issuer: str, endpoint: Endpoint, path: str, clocks: Clocks
+) -> Any:
     request = OutboundRequest(
         hop=f"The issuer {issuer}", endpoint=endpoint, path=path, method="GET"
     )
-    deadline = asyncio.get_running_loop().time() + _CLOCKS.first_token_s
-    body = await door.fetch(request, _CLOCKS, headers_by=deadline, max_bytes=MAX_DOCUMENT_BYTES)
+    deadline = asyncio.get_running_loop().time() + clocks.first_token_s
+    body = await door.fetch(request, clocks, headers_by=deadline, max_bytes=MAX_DOCUMENT_BYTES)
     return orjson.loads(body)
 
 

@@ -23,7 +23,7 @@ from gateway.doctor import worker_sign
 from gateway.doctor.findings import Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Hop, Patient
 from selfhosted_models.endpoints import Endpoint, UrlPolicy
-from selfhosted_models.errors import DeploymentError, EndpointRefused
+from selfhosted_models.errors import DeploymentError, EndpointRefused, UpstreamRejected
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest
 from selfhosted_models.probing.check import check_answer
 from selfhosted_models.serving import ServingConfig
@@ -69,7 +69,7 @@ def check_certificates(patient: Patient) -> Iterator[Told]:
         try:
             policy = patient.policy_for(hop)
             ends_at = await read_certificate_end(
-                policy, hop.endpoint, within_s=patient.patience.server.total_s
+                policy, hop.endpoint, within_s=patient.patience.server.connect_s
             )
         except ssl.SSLCertVerificationError as error:
             remedy = (
@@ -107,7 +107,7 @@ def check_issuers(patient: Patient) -> Iterator[Told]:
             return failed(name, _NO_NAME, "Tokens are verified with the copy on disk, for a day.")
         try:
             async with _door(patient.policy.trusting([source.url.host])) as door:
-                keys = await fetch_keys(source, door)
+                keys = await fetch_keys(source, door, patient.patience.server)
         except (DeploymentError, ValueError) as error:
             told = error.admin_message if isinstance(error, DeploymentError) else str(error)
             if isinstance(error, orjson.JSONDecodeError):
@@ -235,6 +235,8 @@ def check_model_servers(patient: Patient) -> Iterator[Told]:
             return failed(name, error.admin_message, _ALLOW)
         except DeploymentError as error:
             remedy = f"More: manage.py probe {serving.deployment}"
+            if isinstance(error, UpstreamRejected) and error.status == 400:
+                remedy = f"Often it lacks a chat template: start it with one. {remedy}"
             return failed(name, error.admin_message, remedy)
         return ok(name, f"answered a question in {time.monotonic() - began:.1f} s")
 

@@ -9,8 +9,9 @@ class Symptom:
 
     Attributes:
         told_as: How operators report it.
-        checks: Ids of the checks that find its cause; none where it cannot occur here.
-        remark: Why it cannot occur, or what remains to be looked at elsewhere.
+        checks: Ids of the checks that find its cause; none where it cannot occur, or cannot be seen
+            from here.
+        remark: Why there is none, or what remains to be looked at elsewhere.
     """
 
     told_as: str
@@ -19,7 +20,11 @@ class Symptom:
 
 
 SYMPTOMS = (
-    Symptom("404 from vLLM", ("model_servers",)),
+    Symptom(
+        "404 from vLLM",
+        ("model_servers",),
+        "a URL without `/v1`, another served name and a missing chat template each have their row",
+    ),
     Symptom("Connection refused (GitLab log)", ("gateway",)),
     Symptom(
         "401 in GitLab log",
@@ -27,8 +32,12 @@ SYMPTOMS = (
         "seat and licence are GitLab's; `explain FEATURE --token FILE` judges one token",
     ),
     Symptom('JWT signature verification failed; "no keys found in JWKS"', ("names", "issuers")),
-    Symptom("JWK key de-serialisation error", ("keys",)),
-    Symptom("Token creation failed / 503 on direct_access", ("keys",)),
+    Symptom("JWK key de-serialisation error", ("settings", "keys", "tls")),
+    Symptom(
+        "Token creation failed / 503 on direct_access",
+        ("keys",),
+        "keys that are not set are made once, in `DATA_DIR`",
+    ),
     Symptom("SSL verify failed: self-signed in chain", ("tls",)),
     Symptom("TLS wrong version on agent token", ("tls",)),
     Symptom(
@@ -39,43 +48,57 @@ SYMPTOMS = (
     Symptom(
         "Health check 401 while features work",
         ("model_servers",),
-        "the check is a request as features make it",
+        "the check is a request as features make it, so it is good where they are",
     ),
-    Symptom("Gateway URL rejected on save", ("gateway",), "allow it in GitLab's outbound requests"),
+    Symptom(
+        "Gateway URL rejected on save",
+        remark="cannot be seen from here: GitLab judges it; allow the URL in its settings of "
+        "outbound requests",
+    ),
     Symptom("Model not reachable at localhost", ("model_servers", "egress")),
     Symptom(
         "Image platform does not match host",
         ("settings",),
-        "no image is shipped; the row of the machine names its platform",
+        "information alone: no image is shipped, and the row of the machine names its platform",
     ),
     Symptom(
         'Bedrock "on-demand throughput not supported"',
-        remark="vendors' models are not offered",
+        remark="cannot occur: vendors' models are not offered",
     ),
     Symptom(
         "500 on completion, tokenizer download attempt",
-        ("egress",),
-        "nothing is downloaded: no tokenizer is used",
+        remark="cannot occur: no tokenizer is used, and nothing is downloaded",
     ),
     Symptom("Read-only `/tmp`, permission denied in cache", ("disk", "permissions")),
-    Symptom("No logs in gateway", ("settings",)),
+    Symptom(
+        "No logs in gateway",
+        ("settings",),
+        "a `LOG_LEVEL` at which requests are not logged is a warning",
+    ),
     Symptom(
         "Answer generated but UI stays empty",
-        remark="WebSockets are between browser and GitLab: allow upgrades to `/-/cable`",
+        remark="cannot be seen from here: WebSockets are between browser and GitLab; allow "
+        "upgrades to `/-/cable`",
     ),
     Symptom(
         "Long answers cut without error",
-        ("proxy",),
-        "an answer that breaks off ends in an error or a cut here; raise the time-outs of proxies "
-        "in front above 300 s",
+        remark="cannot be seen from here: proxies in front have the time-outs; raise them above "
+        "300 s. What breaks off behind the gateway ends in an error or a cut",
     ),
     Symptom("Feature button missing", ("features",)),
-    Symptom("Features page 500, 403 on models after 18.4", remark="a bug of another product"),
-    Symptom("Every suggestion 403 on 19.4 with online licence", remark="nothing is metered here"),
+    Symptom(
+        "Features page 500, 403 on models after 18.4",
+        remark="cannot occur: a bug of another product",
+    ),
+    Symptom(
+        "Every suggestion 403 on 19.4 with online licence",
+        remark="cannot occur: nothing is metered here",
+    ),
     Symptom(
         "Agent features fail with a generic error",
-        ("model_servers",),
-        "the Agent Platform is not offered; `probe` measures context and abilities",
+        ("features",),
+        "a context that does not hold a feature's prompt is told; tools are called by words in the "
+        "answer, which needs no parser at the server, and the Agent Platform is not offered",
     ),
     Symptom(
         "Direct connection failed in IDE",

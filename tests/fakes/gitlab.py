@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from email.utils import formatdate
 from typing import Any, Literal
 
 import jwt
@@ -73,6 +74,7 @@ class GitLab(LoopbackServer):
         keys_hits: Requests for the keys so far.
         discovery_fault: How the OpenID configuration fails; None works.
         keys_fault: How the keys fail; None works.
+        clock_ahead_s: Of the true time, in the Date of its answers.
     """
 
     def __init__(self, *, relative_url_root: str = "") -> None:
@@ -81,6 +83,7 @@ class GitLab(LoopbackServer):
         self.keys_hits = 0
         self.discovery_fault: Fault | None = None
         self.keys_fault: Fault | None = None
+        self.clock_ahead_s = 0.0
         self._root = relative_url_root
         self._published = [0]
 
@@ -181,4 +184,5 @@ class GitLab(LoopbackServer):
         elif fault == "html":
             send_whole(connection, b"<html><body>Sign in</body></html>", content_type="text/html")
         else:
-            send_whole(connection, json_body(content))
+            date = formatdate(time.time() + self.clock_ahead_s, usegmt=True)
+            send_whole(connection, json_body(content), headers={"Date": date})

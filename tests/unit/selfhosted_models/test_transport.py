@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,6 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from httpx_aiohttp import AiohttpTransport
 from pytest_django import Settings
 
@@ -32,6 +26,7 @@ from selfhosted_models.errors import (
 from selfhosted_models.outbound import OutboundDoor
 from selfhosted_models.serving import Clocks
 from selfhosted_models.transport import PolicyResolver
+from tests.certificates import self_signed
 from tests.fakes.loopback import Connection, LoopbackServer, Request
 from tests.fakes.model_server import ModelServer, Script
 from tests.unit.selfhosted_models.doors import (
@@ -348,34 +343,6 @@ async def test_server_that_does_not_speak_http_is_named(door: OutboundDoor, bann
     assert MARK not in str(caught.value)
 
 
-def self_signed(tmp_path: Path) -> ssl.SSLContext:
-    """Return the context of a server whose certificate, in gpu1.pem, nobody here trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gpu1")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "gpu1.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    return context
-
-
 @on_sockets
 async def test_certificate_that_is_not_trusted_is_told_as_such(
     door: OutboundDoor, tmp_path: Path
@@ -383,7 +350,9 @@ async def test_certificate_that_is_not_trusted_is_told_as_such(
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    server = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=self_signed(tmp_path))
+    server = await asyncio.start_server(
+        hang_up, "127.0.0.1", 0, ssl=self_signed(tmp_path / "gpu1.pem")
+    )
     port = server.sockets[0].getsockname()[1]
     async with server:
         with pytest.raises(UpstreamTlsFailed, match="certificate is trusted"):
@@ -399,7 +368,9 @@ async def test_certificate_of_the_customers_own_authority_is_trusted(
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=self_signed(tmp_path))
+    server = await asyncio.start_server(
+        answer, "127.0.0.1", 0, ssl=self_signed(tmp_path / "gpu1.pem")
+    )
     port = server.sockets[0].getsockname()[1]
     settings.CA_BUNDLE = str(tmp_path / "gpu1.pem")
     door = OutboundDoor(LOOPBACK_ALLOWED)
