@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import snowballstemmer
 
-VERSION = 1
+VERSION = 2
 
 #: FTS5 stems what `words` returns, and the words of a query the same way.
 TOKENIZER = "porter unicode61 remove_diacritics 2"
@@ -23,6 +23,10 @@ _STEMMER = snowballstemmer.stemmer("porter")
 
 _SHORTCODE_TEXT = re.compile(r"\{\{<\s*\w[^<>\n]*?\b(?:title|name)=\"([^\"\n]*)\"[^<>\n]*>\}\}")
 _SHORTCODE = re.compile(r"\{\{[<%][^<>\n]*[%>]\}\}")
+#: As GitLab's Markdown and template engines pull in another file.
+_INCLUDE = re.compile(
+    r"^::include\{[^{}\n]*\}\s*$|(?<!\{)\{%-?\s*include\b[^{}\n]*%\}", re.MULTILINE
+)
 _ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")
 _CONTENTS = re.compile(r"^\s*\[(?:\[_?TOC_?\]|TOC)\]\s*$", re.IGNORECASE | re.MULTILINE)
 
@@ -48,11 +52,14 @@ def stem(word: str) -> str:
 
 
 def without_markers(markdown: str) -> str:
-    """Return `markdown` without what only a site generator reads: shortcodes, attributes, [TOC]."""
+    """Return `markdown` without what only a site generator reads.
+
+    That is shortcodes, attributes, includes and [TOC].
+    """
     text = markdown
     if "{" in text:
         text = _SHORTCODE_TEXT.sub(r"\1", text)
-        text = _ATTRIBUTES.sub("", _SHORTCODE.sub("", text))
+        text = _ATTRIBUTES.sub("", _SHORTCODE.sub("", _INCLUDE.sub("", text)))
     return _CONTENTS.sub("", text) if "[" in text else text
 
 

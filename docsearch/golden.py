@@ -15,6 +15,7 @@ from docsearch.results import SearchResult
 AMONG_FIRST = 4
 MAX_GOLDEN_QUESTIONS = 500
 MAX_FILE_BYTES = 1024 * 1024
+EXAMPLE = '- {question: "how do I …?", page: ci/x.md}'
 MAX_CHARS = {"question": 300, "page": 500, "anchor": 200}
 
 
@@ -79,11 +80,11 @@ def parse_golden_questions(source: bytes) -> tuple[GoldenEntry, ...]:
     except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
-        raise GoldenQuestionsInvalid(f"The file is not YAML{where}.") from error
-    if not isinstance(data, list):
         raise GoldenQuestionsInvalid(
-            "The file is not a list. Write entries as: - {question: how do I …?, page: ci/x.md}"
-        )
+            f"The file is not YAML{where}. Put questions in quotes: a ? or : means something else."
+        ) from error
+    if not isinstance(data, list):
+        raise GoldenQuestionsInvalid("The file is not a list. Write entries as: " + EXAMPLE)
     if len(data) > MAX_GOLDEN_QUESTIONS:
         raise GoldenQuestionsInvalid(
             f"There are {len(data)} questions; at most {MAX_GOLDEN_QUESTIONS} are checked."

@@ -124,8 +124,9 @@ class PackageRegistry:
     def _choose_unlisted(self, wanted: GitLabVersion | None) -> Choice:
         if wanted is None:
             raise RegistryRefused(
-                "The package registry does not let DOCS_REGISTRY_TOKEN list packages. Set "
-                "GITLAB_VERSION, or give --gitlab-version, or use a token with the scope read_api."
+                "The package registry does not let DOCS_REGISTRY_TOKEN list packages. Check that "
+                "it is valid for this project. A deploy token may never list: with one, set "
+                "GITLAB_VERSION or give --gitlab-version, or use a token with the scope read_api."
             )
         for patch in range(wanted.patch, max(-1, wanted.patch - _MAX_PATCHES), -1):
             version = GitLabVersion(wanted.major, wanted.minor, patch)

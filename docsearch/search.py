@@ -253,7 +253,11 @@ def every_section(index: DocsIndex) -> Iterator[tuple[Passage, str]]:
 
 
 def _unpack(packed: bytes) -> str:
-    return zlib.decompressobj().decompress(packed, _MAX_PAGE_BYTES).decode()
+    unpacking = zlib.decompressobj()
+    page = unpacking.decompress(packed, _MAX_PAGE_BYTES)
+    if unpacking.unconsumed_tail:
+        raise zlib.error("more than a page")
+    return page.decode()
 
 
 def _url(facts: IndexFacts, path: str, anchor: str) -> str:

@@ -36,7 +36,7 @@ from tests.fakes.search_engine import Fault, SearchEngineServer
 
 pytest.importorskip("opensearchpy", reason="the extra of requirements-opensearch.txt")
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 DOCUMENTATION = Path(__file__).parents[1] / "documentation"
 ALIAS = "gitlab-docs-17.4.0"
@@ -274,6 +274,7 @@ def test_an_index_of_other_cleaning_rules_is_replaced(
     assert first_page() == "doc/cards.md"
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_worker_that_serves_loads_what_its_node_has(engine: SearchEngineServer) -> None:
     running = await Runtime.start(runtime_settings())
 

@@ -22,6 +22,7 @@ from docsearch.versions import GitLabVersion
 from gateway.documentation.registry import docs_registry_from_settings, open_registry
 from gateway.documentation.upkeep import DocsUpkeep, Look
 from selfhosted_models.endpoints import UrlPolicy
+from selfhosted_models.errors import SettingInvalid
 from tests.fakes.package_registry import Fault, PackageRegistryServer
 
 VERSION = GitLabVersion(17, 4, 0)
@@ -94,7 +95,7 @@ def test_an_index_is_found_by_deploy_token_too(
     fetch("--gitlab-version", "17.4.2")
 
     assert store.installed() == [VERSION]
-    with pytest.raises(CommandError, match="read_api"):
+    with pytest.raises(CommandError, match="is valid for this project.*read_api"):
         fetch()
 
 
@@ -251,7 +252,6 @@ def test_misuse_exits_2(registry: PackageRegistryServer, settings: Settings) -> 
         (["install_docs_index", "--from-registry", "--gitlab-version", "latest"], {}),
         (["install_docs_index", "x.sqlite3", "--gitlab-version", "17.4.0"], {}),
         (["install_docs_index", "--from-registry"], {"DOCS_REGISTRY_URL": ""}),
-        (["publish_docs_index", "x.sqlite3"], {"DOCS_REGISTRY_URL": "ftp://x"}),
         (["publish_docs_index", "x.sqlite3"], {"DOCS_TRUSTED_KEYS": ["x"]}),
     ]
     for arguments, wrong in misuses:
@@ -262,6 +262,15 @@ def test_misuse_exits_2(registry: PackageRegistryServer, settings: Settings) -> 
             run(*arguments)
 
         assert refused.value.returncode == 2, arguments
+
+
+def test_a_setting_that_cannot_be_is_told_by_its_name(
+    registry: PackageRegistryServer, settings: Settings
+) -> None:
+    settings.DOCS_REGISTRY_URL = "ftp://x"
+
+    with pytest.raises(SettingInvalid, match="DOCS_REGISTRY_URL"):
+        run("publish_docs_index", "x.sqlite3")
 
 
 def test_an_index_carried_in_by_hand_is_installed_and_rolled_back(

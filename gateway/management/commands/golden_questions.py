@@ -52,8 +52,13 @@ class Command(BaseCommand):
     def _import(self, *, file: str, **_: Any) -> None:
         try:
             entries = parse_golden_questions(_read(file))
-        except (GoldenQuestionsInvalid, OSError) as error:
+        except GoldenQuestionsInvalid as error:
             raise CommandError(f"{error}\nNothing was changed.", returncode=2) from error
+        except OSError as error:
+            raise CommandError(
+                f"{file} cannot be read: {error.strerror or error}. Nothing was changed.",
+                returncode=2,
+            ) from error
         GoldenQuestion.objects.replace_all(entries)
         self.stdout.write(
             f"{len(entries)} golden questions. Check them now with: manage.py golden_questions "

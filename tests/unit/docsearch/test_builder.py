@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,11 +14,30 @@ from docsearch.versions import GitLabVersion
 from tests.unit.docsearch.conftest import DOCUMENTATION
 from tests.unit.docsearch.pages import build, source_of
 
+REPOSITORY = Path(__file__).parents[3]
+
 
 def test_second_build_is_byte_identical(index_file: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.sqlite3"
 
     build_index(read_source(DOCUMENTATION), again, version=GitLabVersion(17, 4, 0))
+
+    assert again.read_bytes() == index_file.read_bytes()
+
+
+def test_a_build_in_another_process_is_byte_identical(index_file: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.sqlite3"
+    code = (
+        "import sys, pathlib as p; from docsearch.builder import build_index;"
+        "from docsearch.source import read_source; from docsearch.versions import GitLabVersion;"
+        "build_index(read_source(p.Path(sys.argv[1])), p.Path(sys.argv[2]),"
+        " version=GitLabVersion(17, 4, 0))"
+    )
+    environment = {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "PYTHONPATH": str(REPOSITORY)}
+
+    subprocess.run(
+        [sys.executable, "-c", code, str(DOCUMENTATION), str(again)], env=environment, check=True
+    )
 
     assert again.read_bytes() == index_file.read_bytes()
 

@@ -2,6 +2,7 @@ import pytest
 
 from docsearch.errors import GoldenQuestionsInvalid
 from docsearch.golden import (
+    EXAMPLE,
     MAX_FILE_BYTES,
     GoldenEntry,
     check_golden_questions,
@@ -27,10 +28,15 @@ def test_a_file_is_read_with_pages_as_people_write_them() -> None:
     )
 
 
+def test_the_example_in_the_message_is_a_file() -> None:
+    assert parse_golden_questions(EXAMPLE.encode()) == (GoldenEntry("how do I …?", "ci/x.md"),)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         (b"- [", r"not YAML \(line 1\)"),
+        (b"- {question: boards?, page: a.md}", "Put questions in quotes"),
         (b"\xff\xfe\x00", "not YAML"),
         (b"question: x", "not a list"),
         (b"- x", "Question 1: it needs 'question' and 'page'"),

@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -137,6 +138,14 @@ def be_an_archive(file: Path) -> None:
     sign_again(file)
 
 
+def be_a_bomb(file: Path) -> None:
+    """Its pages unpack to far more than pages have."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE pages SET content = ?", (zlib.compress(bytes(64_000_000)),))
+        connection.commit()
+    sign_again(file)
+
+
 def be_a_pipe(file: Path) -> None:
     file.unlink()
     os.mkfifo(file)
@@ -161,6 +170,7 @@ def be_a_pipe(file: Path) -> None:
         (garble_the_manifest, ManifestInvalid, "not JSON"),
         (nest_the_manifest, ManifestInvalid, "not JSON"),
         (be_an_archive, IndexRejected, "cannot be searched"),
+        (be_a_bomb, IndexRejected, "damaged"),
         (be_a_pipe, IndexUnusable, "no file"),
     ],
 )

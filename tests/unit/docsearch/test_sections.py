@@ -111,6 +111,36 @@ def test_tiers_and_history_are_shown_and_not_indexed() -> None:
 
 
 @pytest.mark.parametrize(
+    "marker",
+    [
+        "::include{file=partials/limits.md}",
+        '::include{file="https://example.com/limits.md"}',
+        "{% include 'partials/limits.md' %}",
+        '{{< include "partials/limits.md" >}}',
+        "{{% include partials/limits.md %}}",
+        "<!--- start_remove The following content will be removed: limits -->",
+        "[[_TOC_]]",
+    ],
+)
+def test_what_includes_other_files_is_neither_shown_nor_found(marker: str) -> None:
+    text = f"# T\n\nBefore.\n\n{marker}\n\nAfter.\n"
+
+    assert shown(text).split() == ["#", "T", "Before.", "After."]
+    assert indexed(text).split() == ["Before.", "After."]
+
+
+def test_what_includes_other_files_stays_in_code() -> None:
+    assert "::include{file=x.md}" in shown("# T\n\n```markdown\n::include{file=x.md}\n```\n")
+
+
+def test_a_table_is_text_and_its_rules_are_no_headings() -> None:
+    text = "# T\n\n| Role | May |\n| ---- | --- |\n| Guest | comment |\n\n---\n\nEnd.\n"
+
+    assert shape_of(text) == [(1, (), "")]
+    assert "| Guest | comment |" in indexed(text)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "# T\n\nThis document was moved to [another location](x.md).\n",
