@@ -15,6 +15,7 @@ from feature_config.errors import DeploymentMissing, FeatureError, FeatureInacti
 from gateway.configuration.errors import (
     ChangeConflict,
     ConfigurationError,
+    DeploymentInUse,
     DocumentInvalid,
     HistoryBusy,
     KeyUnreadable,
@@ -207,6 +208,7 @@ _STATUS: dict[type[BaseException], int] = {
     RevisionUnknown: 404,
     ChangeConflict: 412,
     ManagedByFile: 409,
+    DeploymentInUse: 409,
     HistoryBusy: 503,
     EvaluationConflict: 409,
     EvaluationRefused: 422,

@@ -80,6 +80,12 @@ class ManagedByFile(ConfigurationError):
     code = "managed_by_file"
 
 
+class DeploymentInUse(ConfigurationError):
+    """Features would lose what answers them."""
+
+    code = "in_use"
+
+
 class HistoryBusy(ConfigurationError):
     """Another change is being recorded and does not end."""
 

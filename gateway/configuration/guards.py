@@ -2,7 +2,7 @@
 
 from feature_config.models import FeatureSetting
 from gateway.configuration.document import digest_of
-from gateway.configuration.errors import ChangeConflict, ManagedByFile
+from gateway.configuration.errors import ChangeConflict, DeploymentInUse, ManagedByFile
 from gateway.configuration.stored import choice_of, entry_of
 from gateway.models import AuditRecord
 from selfhosted_models.models import ModelDeployment
@@ -57,4 +57,22 @@ def check_not_managed_by_file(row: Row) -> None:
         raise ManagedByFile(
             f"{row} is managed by the configuration file: change it there and run "
             "`manage.py config apply`. What is changed here lasts until the file is applied again."
+        )
+
+
+def features_using(row: ModelDeployment) -> list[str]:
+    """Return the titles of the features a deployment is chosen for."""
+    return [str(choice.setting) for choice in row.choices.select_related("setting")]
+
+
+def check_may_be_deactivated(row: ModelDeployment) -> None:
+    """Pass if no feature would lose `row`.
+
+    Raises:
+        DeploymentInUse: The message names those that would.
+    """
+    if users := features_using(row):
+        raise DeploymentInUse(
+            f"{len(users)} feature{'s' if len(users) > 1 else ''} would lose {row}: "
+            f"{', '.join(users)}. Choose another there first, or say that you mean it."
         )

@@ -9,6 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from gateway.configuration.errors import DeploymentInUse
+from gateway.configuration.guards import check_may_be_deactivated, features_using
 from gateway.pages.configuration import ConfigurationAdmin
 from gateway.pages.probes import ProbingAdmin
 from gateway.standing import worst
@@ -46,23 +48,15 @@ class RecordedDeploymentAdmin(ProbingAdmin, ConfigurationAdmin, ModelDeploymentA
         yield from super().objections_to(request, row)
         is_deactivated = row.is_active and not request.POST.get("is_active")
         if is_deactivated and not request.POST.get(_DEACTIVATES_IN_USE):
-            users = features_using(row)
-            if users:
-                yield ValidationError(
-                    f"{len(users)} feature{'s' if len(users) > 1 else ''} would lose {row}: "
-                    f"{', '.join(users)}. Choose another there first, or tick that you mean it.",
-                    code="in_use",
-                )
+            try:
+                check_may_be_deactivated(row)
+            except DeploymentInUse as error:
+                yield ValidationError(error.safe_message, code=error.code)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         for warning in endpoint_warnings(obj):
             self.message_user(request, warning, messages.WARNING)
-
-
-def features_using(row: ModelDeployment) -> list[str]:
-    """Return the titles of the features a deployment is chosen for."""
-    return [str(choice.setting) for choice in row.choices.select_related("setting")]
 
 
 def endpoint_warnings(row: ModelDeployment) -> Iterator[str]:

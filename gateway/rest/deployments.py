@@ -1,5 +1,6 @@
 """`deployments/`: the model servers."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as RowInvalid
@@ -9,7 +10,11 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gateway.configuration.guards import check_not_managed_by_file, version_of
+from gateway.configuration.guards import (
+    check_may_be_deactivated,
+    check_not_managed_by_file,
+    version_of,
+)
 from gateway.configuration.history import changing_configuration
 from gateway.rest.examples import example
 from gateway.rest.idempotency import idempotent
@@ -123,6 +128,14 @@ class DeploymentSerializer(serializers.ModelSerializer[ModelDeployment]):
         return instance
 
 
+class ChangeQuery(OverrideQuery):
+    """What a change is made in spite of."""
+
+    deactivates_in_use = serializers.BooleanField(
+        default=False, help_text="Deactivate it although features would lose it."
+    )
+
+
 def set_api_key(row: ModelDeployment, key: str) -> None:
     try:
         row.set_api_key(key)
@@ -165,7 +178,7 @@ class Deployments(ListModelMixin, RestView):
         return response
 
     @extend_schema(
-        summary="Change fields of a deployment", parameters=[IF_MATCH, REASON, OverrideQuery]
+        summary="Change fields of a deployment", parameters=[IF_MATCH, REASON, ChangeQuery]
     )
     def partial_update(self, request: Request, **_: Any) -> Response:
         with changing_configuration(self.attribution()):
@@ -173,6 +186,7 @@ class Deployments(ListModelMixin, RestView):
             self.check_may_change(row)
             serializer = self.get_serializer(row, data=request.data, partial=True)
             serializer.is_valid(raise_exception=True)
+            self._check_may_be_deactivated(row, serializer.validated_data)
             serializer.save()
         return self._told(row)
 
@@ -186,6 +200,13 @@ class Deployments(ListModelMixin, RestView):
             check_not_managed_by_file(row)  # never overridden: it goes with its lines in the file
             row.delete()
         return Response(status=204)
+
+    def _check_may_be_deactivated(self, row: ModelDeployment, changes: Mapping[str, Any]) -> None:
+        query = ChangeQuery(data=self.request.query_params)
+        query.is_valid(raise_exception=True)
+        is_deactivated = row.is_active and not changes.get("is_active", True)
+        if is_deactivated and not query.validated_data["deactivates_in_use"]:
+            check_may_be_deactivated(row)
 
     def _told(self, row: ModelDeployment, status: int = 200) -> Response:
         return Response(self.get_serializer(row).data, status, headers={"ETag": etag_of(row)})

@@ -109,6 +109,20 @@ def test_changed_field_leaves_the_others_and_the_key(api: Api) -> None:
     assert answer["ETag"] == f'"{version_of(after)}"'
 
 
+def test_deployment_in_use_is_deactivated_only_by_who_means_it(api: Api) -> None:
+    row = make_deployment(name="gpu1")
+    assign(Feature.DUO_CHAT, row)
+
+    refused = api.patch(path_of(row), {"is_active": False}, if_match="*")
+    other = api.patch(path_of(row), {"context_tokens": 4096}, if_match="*")
+    meant = api.patch(path_of(row) + "?deactivates_in_use=true", {"is_active": False}, if_match="*")
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    assert "1 feature would lose gpu1: GitLab Duo Chat." in refused.json()["detail"]
+    assert (other.status_code, other.json()["is_active"]) == (200, True)
+    assert (meant.status_code, meant.json()["is_active"]) == (200, False)
+
+
 def test_null_removes_the_key(api: Api) -> None:
     row = make_deployment(api_key=KEY)
 
