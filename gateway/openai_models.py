@@ -10,6 +10,11 @@ from gateway.snapshot import ServingSnapshot
 _DEPLOYMENT = "deployment:"
 
 
+def model_of(deployment: str) -> str:
+    """Return the `model` that asks a deployment directly."""
+    return f"{_DEPLOYMENT}{deployment}"
+
+
 def access_to(model: str) -> Access:
     """Return what a request for `model` needs.
 
@@ -38,7 +43,7 @@ def access_to(model: str) -> Access:
 
 def usable_models(snapshot: ServingSnapshot, caller: Caller | None) -> list[str]:
     """Return every `model` that would answer this caller now."""
-    models = [*Feature, *(f"{_DEPLOYMENT}{name}" for name in snapshot.deployments)]
+    models = [*Feature, *map(model_of, snapshot.deployments)]
     return [model for model in models if _is_usable(model, snapshot, caller)]
 
 

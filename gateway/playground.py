@@ -1,7 +1,9 @@
 """Trying a feature out: the gates, prompt and door of a real request, asked by an admin.
 
 The answer comes through the worker's own fleet, so it waits for a slot, meets a circuit and is
-given up exactly as a caller's would be. What was asked and answered is kept nowhere.
+given up exactly as a caller's would be. What was asked and answered is kept nowhere, and usage
+records and metrics of requests leave it out: they tell of callers. A log event says that an admin
+asked, and what it took.
 """
 
 import json
@@ -20,9 +22,11 @@ from gateway.authentication.verifier import Caller
 from gateway.errors import KNOWN_ERRORS
 from gateway.exchange import Exchange
 from gateway.explain import access_of
-from gateway.gates import Access, Candidate, Decision, decide
+from gateway.gates import USE_DEPLOYMENTS_DIRECTLY, Access, Candidate, Decision, decide
 from gateway.model_metadata import ModelMetadataPolicy
+from gateway.openai_models import model_of
 from gateway.runtime import Runtime
+from gateway.schemas.openai import MAX_STOPS
 from gateway.snapshot import ServingSnapshot
 from prompts.preview import preview
 
@@ -72,20 +76,49 @@ class Trial:
             pin=snapshot.routes[self.feature].prompt_version,
         )
 
-    def curl(self, base_url: str) -> str:
-        """Return the command that asks the same of whatever the feature is assigned to."""
+    def curl(self, base_url: str, prompt: Mapping[str, Any] | None = None) -> str:
+        """Return the command that asks the same.
+
+        Args:
+            base_url: Of this gateway.
+            prompt: As `prompt_for` returns it. A deployment that was chosen is sent it as it is;
+                without one, whatever the feature is assigned to is sent the inputs.
+        """
+        if self.deployment and prompt is not None:
+            return _curl(base_url, *_asked_directly(self.deployment, prompt))
         scope = FEATURES[self.feature].unit_primitive
-        path = f"/v1/prompts/{PROMPT_IDS[self.feature]}"
-        body: dict[str, Any] = {"inputs": dict(self.inputs)}
         if self.feature is Feature.DUO_CHAT:  # a plain conversation has no prompt id
-            path, body = "/openai/v1/chat/completions", {"model": "duo_chat", **self.inputs}
-        sent = shlex.quote(json.dumps({**body, "stream": True}, ensure_ascii=False))
-        return (
-            f"curl -N {base_url}{path} \\\n"
-            f'  -H "Authorization: Bearer $(manage.py issue_token --user me --scopes {scope})" \\\n'
-            f"  -H 'Content-Type: application/json' \\\n"
-            f"  -d {sent}"
-        )
+            body = {"model": "duo_chat", **self.inputs}
+            return _curl(base_url, "/openai/v1/chat/completions", body, scope)
+        path = f"/v1/prompts/{PROMPT_IDS[self.feature]}"
+        return _curl(base_url, path, {"inputs": dict(self.inputs)}, scope)
+
+
+def _asked_directly(deployment: str, prompt: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
+    """Return path, body and scope of a request that sends one deployment a filled-in prompt."""
+    parameters = prompt["parameters"]
+    sampling = {
+        "max_tokens": parameters["max_output_tokens"],
+        "temperature": parameters["temperature"],
+        "top_p": parameters["top_p"],
+        "stop": parameters["stop"][:MAX_STOPS],
+    }
+    if prompt.get("messages"):
+        path, asked = "/openai/v1/chat/completions", {"messages": prompt["messages"]}
+    else:
+        path, asked = "/openai/v1/completions", {"prompt": prompt["text"]}
+    known = {name: value for name, value in sampling.items() if value not in (None, [])}
+    return path, {"model": model_of(deployment), **asked, **known}, USE_DEPLOYMENTS_DIRECTLY
+
+
+def _curl(base_url: str, path: str, body: Mapping[str, Any], scope: str) -> str:
+    sent = shlex.quote(json.dumps({**body, "stream": True}, ensure_ascii=False))
+    return (
+        f"curl -N {base_url}{path} \\\n"
+        f'  -H "Authorization: Bearer $(manage.py issue_token --user me --scopes {scope})" \\\n'
+        f"  -H 'Content-Type: application/json' \\\n"
+        f"  -d {sent}"
+    )
 
 
 async def ask(runtime: Runtime, trial: Trial, user: str) -> AsyncGenerator[dict[str, Any]]:

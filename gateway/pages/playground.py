@@ -187,7 +187,8 @@ def _asked(trial: Trial, snapshot: ServingSnapshot, request: HttpRequest) -> dic
         "prompt": prompt,
         "problem": problem,
         "answered_by": [candidate.serving.deployment for candidate in decision.candidates],
-        "curl": trial.curl(request.build_absolute_uri("/").rstrip("/")),
+        "curl": trial.curl(request.build_absolute_uri("/").rstrip("/"), prompt),
+        "asks_directly": bool(trial.deployment and prompt),
     }
 
 

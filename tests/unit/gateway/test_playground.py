@@ -126,6 +126,29 @@ def test_command_of_the_chat_is_that_of_any_client() -> None:
     assert '"model": "duo_chat"' in command
 
 
+def test_command_for_a_chosen_deployment_sends_it_the_prompt_as_it_is() -> None:
+    chosen = Trial(GIT, "gpu 1", {"prompt": "undo"})
+    sampling = {"max_output_tokens": 64, "temperature": 0.0, "top_p": None, "stop": list("abcdef")}
+    chat = {"messages": [{"role": "user", "content": "Undo."}], "parameters": sampling}
+    text = {"text": "<fim>", "parameters": {**sampling, "stop": []}}
+
+    of_chat, of_text = (chosen.curl("http://x", prompt) for prompt in (chat, text))
+
+    assert "http://x/openai/v1/chat/completions" in of_chat
+    assert "--scopes use_deployments_directly" in of_chat
+    words = shlex.split(of_chat.replace("\\\n", " "))
+    assert json.loads(words[words.index("-d") + 1]) == {
+        "model": "deployment:gpu 1",
+        "messages": [{"role": "user", "content": "Undo."}],
+        "max_tokens": 64,
+        "temperature": 0.0,
+        "stop": list("abcd"),
+        "stream": True,
+    }
+    assert "http://x/openai/v1/completions" in of_text
+    assert '"prompt": "<fim>"' in of_text
+
+
 @pytest.mark.parametrize("feature", list(Feature))
 def test_every_feature_has_a_way_to_be_asked(feature: Feature) -> None:
     assert " http://x/" in Trial(feature, "", {}).curl("http://x")

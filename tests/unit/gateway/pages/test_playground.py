@@ -66,6 +66,16 @@ def test_nothing_assigned_is_told_by_the_gates_and_the_command_is_there(editor: 
     assert "tokens of answer" not in told
 
 
+def test_command_asks_the_deployment_that_was_chosen(editor: Client) -> None:
+    assign(GIT, make_deployment())
+    make_deployment(name="gpu1")
+
+    told = text_of(show(editor, deployment="gpu1", prompt="undo"))
+
+    assert '"model": "deployment:gpu1"' in told
+    assert "It sends this deployment the prompt above" in told
+
+
 def test_inactive_feature_is_refused_here_too(editor: Client) -> None:
     make_deployment(name="gpu1")
     setting_of(GIT).deactivate()
