@@ -30,6 +30,11 @@ LOCK_ID = 0x68697374
 _FIRST_HASH = "0" * 64
 #: A head as `verify` returns it.
 HEAD = re.compile(r"\d{1,18}:[0-9a-f]{64}")
+#: Columns that the hash of a record covers.
+_HASHED = tuple(
+    field.attname for field in AuditRecord._meta.concrete_fields if field.attname != "hash"
+)
+_JSON = json.JSONEncoder(sort_keys=True)
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")
 UNKNOWN_AUTHOR = "unknown"
 
@@ -155,21 +160,18 @@ def record(
             revision=revision,
             previous_hash=last.hash if last else _FIRST_HASH,
         )
-        row.hash = _hash_of(row)
+        row.hash = _hash_of(
+            {name: getattr(row, name) for name in _HASHED}, revision.digest if revision else ""
+        )
         row.save()
     return row
 
 
-def _hash_of(row: AuditRecord) -> str:
+def _hash_of(values: dict[str, Any], revision_digest: str) -> str:
     """Return the hash of all columns, that of the record before among them."""
-    values = {
-        field.attname: getattr(row, field.attname)
-        for field in AuditRecord._meta.concrete_fields
-        if field.attname != "hash"
-    }
-    values["created_at"] = row.created_at.astimezone(UTC).isoformat()
-    values["revision_digest"] = row.revision.digest if row.revision else ""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    at = values["created_at"].astimezone(UTC).isoformat()
+    told = values | {"created_at": at, "revision_digest": revision_digest}
+    return hashlib.sha256(_JSON.encode(told).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,25 +199,27 @@ def verify(known_head: str = "") -> Verification:
         known_head: A head that was noted before; the record must still be there as it was.
     """
     records = 0
-    head = f"0:{_FIRST_HASH}"
     problems = [*_revision_problems()]
     known_number, _, known_hash = known_head.partition(":")
-    for row in AuditRecord.objects.select_related("revision").order_by("number").iterator(1000):
+    last_number, last_hash = 0, _FIRST_HASH
+    # Values, not models, and no documents of revisions: there may be a hundred thousand.
+    rows = AuditRecord.objects.order_by("number").values_list(*_HASHED, "hash", "revision__digest")
+    for *told, own_hash, revision_digest in rows.iterator(1000):
         records += 1
-        previous_number, _, previous_hash = head.partition(":")
-        if row.number != int(previous_number) + 1:
-            problems.append(
-                f"Record {row.number}: {int(previous_number) + 1} is missing before it."
-            )
-        elif row.previous_hash != previous_hash:
-            problems.append(f"Record {row.number}: does not follow from the record before it.")
-        if row.hash != _hash_of(row):
-            problems.append(f"Record {row.number}: was changed after it was written.")
-        if str(row.number) == known_number and row.hash != known_hash:
-            problems.append(f"Record {row.number}: is not the one that was noted.")
-        head = f"{row.number}:{row.hash}"
-    if known_number and int(known_number) > int(head.partition(":")[0]):
+        values = dict(zip(_HASHED, told, strict=True))
+        number = values["number"]
+        if number != last_number + 1:
+            problems.append(f"Record {number}: {last_number + 1} is missing before it.")
+        elif values["previous_hash"] != last_hash:
+            problems.append(f"Record {number}: does not follow from the record before it.")
+        if own_hash != _hash_of(values, revision_digest or ""):
+            problems.append(f"Record {number}: was changed after it was written.")
+        if str(number) == known_number and own_hash != known_hash:
+            problems.append(f"Record {number}: is not the one that was noted.")
+        last_number, last_hash = number, own_hash
+    if known_number and int(known_number) > last_number:
         problems.append(f"Record {known_number}: was noted and is missing.")
+    head = f"{last_number}:{last_hash}"
     return Verification(records, Revision.objects.count(), head, tuple(problems))
 
 

@@ -5,6 +5,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, connection, transaction
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 
 from gateway.audit import Attribution, Origin, attribution_of_request, record, verify
 from gateway.models import AppendOnly, AuditRecord, Revision
@@ -137,6 +138,19 @@ def test_whole_chain_verifies() -> None:
     assert found.problems == ()
     assert (found.records, found.revisions) == (4, 3)
     assert found.head == f"4:{last.hash}"
+
+
+def test_long_history_is_read_in_one_go_without_the_documents_of_its_revisions() -> None:
+    for number in range(3):
+        make_deployment(name=f"gpu{number}")
+
+    with CaptureQueriesContext(connection) as queries:
+        verify()
+
+    (of_records,) = (
+        query["sql"] for query in queries if 'FROM "gateway_auditrecord"' in query["sql"]
+    )
+    assert '"document"' not in of_records
 
 
 def test_empty_history_verifies() -> None:
