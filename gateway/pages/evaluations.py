@@ -78,7 +78,9 @@ def together(request: HttpRequest, batch: UUID) -> HttpResponse:
         "may_run": may_run(request),
         **charts_of(report),
     }
-    title = runs[0].get_feature_display() if len(features) == 1 else f"{len(runs)} evaluations"
+    title = f"{len(runs)} evaluations"
+    if context["pair"]:
+        title = f"{runs[0].get_feature_display()}, side by side"
     return page(request, "gateway/evaluations_together.html", title, context)
 
 

@@ -42,8 +42,8 @@ class ExplainForm(forms.Form):
         label="Their token",
         required=False,
         choices=[
-            (_NEEDED, "carries the scope that the feature needs"),
-            (_GIVEN, "carries the scopes below"),
+            (_NEEDED, "has the scope it needs"),
+            (_GIVEN, "has the scopes below"),
             (_NO_TOKEN, "is missing or not valid"),
         ],
     )

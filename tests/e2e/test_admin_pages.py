@@ -237,7 +237,7 @@ async def test_two_models_are_evaluated_watched_cancelled_and_compared(
     await page.locator("#id_beside").select_option("eval-bad")
     await page.locator("#id_suite").select_option("ours")
     await page.get_by_role("button", name="Start").click()
-    await expect(page.locator("h1")).to_have_text("Git Suggestions")
+    await expect(page.locator("h1")).to_have_text("Git Suggestions, side by side")
     together = page.url
     await page.evaluate("window.stayed = true")
     rows = page.locator("#progress tbody tr")
@@ -332,6 +332,32 @@ async def test_history_is_compared_and_gone_back_to_and_verified(
     await expect(page.locator("table")).to_contain_text("A clean start")
     await page.get_by_role("button", name="Verify the whole history").click()
     await expect(page.get_by_role("status").nth(1)).to_contain_text("as they were written")
+    assert complaints == []
+
+
+async def test_what_is_broken_is_told_at_home_and_explained(
+    site: Gateway, browser: Browser
+) -> None:
+    page, complaints = await inside(browser, site, "viewer")
+    problem = page.locator(".problems li", has_text="general-old")
+    await page.goto(f"{site.url}/admin/")
+    await expect(problem).to_contain_text("connection refused")
+    await problem.get_by_role("link").click()
+    await expect(page.locator("h1")).to_have_text("View model deployment")
+    await expect(page.locator("main")).to_contain_text("general-old")
+
+    # Gate by gate: the first that is shut, and what to do about it.
+    await page.get_by_role("link", name="Explain").click()
+    await page.get_by_label("Feature").select_option("suggested_reviewers")
+    await page.get_by_label("User").fill("alice")
+    await page.get_by_role("button", name="Explain").click()
+    await expect(page.locator("h2").first).to_contain_text("would be refused")
+    await expect(page.locator(".gates li.bad")).to_contain_text("Is the feature switched on?")
+    await expect(page.locator("main")).to_contain_text("What to do:")
+    await page.get_by_label("Feature").select_option("code_explanation")
+    await page.get_by_role("button", name="Explain").click()
+    await expect(page.locator("main table")).to_contain_text("codegemma-gpu1")
+    assert await violations(page) == []
     assert complaints == []
 
 
