@@ -25,7 +25,7 @@ from docsearch.manifest import (
 )
 from docsearch.registry import PackageRegistry
 from docsearch.signing import public_text
-from docsearch.store import Choice, IndexStore
+from docsearch.store import Choice, IndexStore, Origin
 from docsearch.verifying import rejected, verify_index
 from docsearch.versions import GitLabVersion
 
@@ -87,7 +87,8 @@ def sign_index(
 
 def install_own(store: IndexStore, file: Path, key: Ed25519PrivateKey) -> Installation:
     """Install an index that was just built here and signed with our own key."""
-    return install_file(store, file, frozenset({public_text(key.public_key())}))
+    trusted = frozenset({public_text(key.public_key())})
+    return install_file(store, file, trusted, origin=Origin.BUILT)
 
 
 def install_file(
@@ -97,6 +98,7 @@ def install_file(
     *,
     allow_downgrade: bool = False,
     on_bytes: OnBytes = _untold,
+    origin: Origin = Origin.FILE,
 ) -> Installation:
     """Install an index whose manifest lies beside it.
 
@@ -106,6 +108,7 @@ def install_file(
         trusted: The public keys that may have signed it.
         allow_downgrade: Take it although it is older than the active one of its version.
         on_bytes: Told about the progress.
+        origin: How the file came to be here.
 
     Raises:
         DocsIndexError: One of its leaves. The active index goes on answering.
@@ -122,7 +125,7 @@ def install_file(
     with store.installing():
         _require_not_older(store, manifest, allow_downgrade=allow_downgrade)
         store.partial_path(manifest).unlink(missing_ok=True)
-        return _install(store, manifest, text, parts, on_bytes)
+        return _install(store, manifest, text, parts, on_bytes, origin)
 
 
 def read_signed(file: Path, trusted: frozenset[str]) -> tuple[bytes, Manifest]:
@@ -220,7 +223,7 @@ def _install_published(
 
     with store.installing():
         _require_not_older(store, manifest, allow_downgrade=allow_downgrade)
-        return _install(store, manifest, text, parts, on_bytes)
+        return _install(store, manifest, text, parts, on_bytes, Origin.REGISTRY)
 
 
 def _published_manifest(
@@ -258,7 +261,12 @@ def _older(manifest: Manifest, active: Manifest) -> str:
 
 
 def _install(
-    store: IndexStore, manifest: Manifest, text: bytes, source: _Source, on_bytes: OnBytes
+    store: IndexStore,
+    manifest: Manifest,
+    text: bytes,
+    source: _Source,
+    on_bytes: OnBytes,
+    origin: Origin,
 ) -> Installation:
     if store.holds(manifest):
         if store.manifest_of(manifest.version) != manifest:
@@ -272,7 +280,7 @@ def _install(
     except BaseException:
         received.unlink()
         raise
-    store.activate(received, manifest, text)
+    store.activate(received, manifest, text, origin)
     return Installation(manifest, is_new=True)
 
 

@@ -20,7 +20,14 @@ from docsearch.golden import (
 )
 from docsearch.redaction import MAX_QUESTION_CHARS
 from docsearch.results import Outcome
+from docsearch.store import Origin
+from docsearch.versions import GitLabVersion
 
+ORIGINS = [
+    (Origin.BUILT.value, "built on the node"),
+    (Origin.FILE.value, "installed from a file"),
+    (Origin.REGISTRY.value, "fetched from the package registry"),
+]
 #: A download of the largest index ends within ten minutes.
 _LOOK_ENDS_WITHIN = timedelta(minutes=10)
 #: Workers read every two seconds whether they are to look.
@@ -280,6 +287,13 @@ class CheckRequest(models.Model):
         return f"asked at {self.asked_at:%Y-%m-%d %H:%M:%S}"
 
 
+class InstalledIndexQuerySet(models.QuerySet["InstalledIndex"]):
+    def newest_digest(self, node: str, version: GitLabVersion) -> str | None:
+        """Return what is known to be active for a version on a node; None: nothing."""
+        rows = self.filter(node=node, gitlab_version=str(version))
+        return rows.values_list("index_digest", flat=True).first()
+
+
 class InstalledIndex(models.Model):
     """An index as it was found on a node; the newest row of a version is the active one."""
 
@@ -290,7 +304,16 @@ class InstalledIndex(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     made_at = models.DateTimeField(null=True, help_text="UTC; when it was signed.")
     key = models.CharField(max_length=100, blank=True, help_text="The public key that signed it.")
+    origin = models.CharField(
+        max_length=10,
+        blank=True,
+        db_default="",
+        choices=ORIGINS,
+        help_text="How it came to the node.",
+    )
     found_at = models.DateTimeField(default=timezone.now, help_text="UTC.")
+
+    objects = InstalledIndexQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-found_at", "-pk"]

@@ -1,6 +1,7 @@
 """The indexes installed on this node: one folder, one index per GitLab version in it.
 
-Below the folder stands `<version>/index.sqlite3`, its manifest beside it, and the index before it.
+Below the folder stands `<version>/index.sqlite3`, beside it its manifest and how it came here, and
+the same of the index before it.
 Files are replaced whole, so a search that has the old one open ends on the old one.
 """
 
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +54,14 @@ def choose_version(wanted: GitLabVersion | None, installed: list[GitLabVersion])
     if (chosen.major, chosen.minor) == (wanted.major, wanted.minor):
         return Choice(chosen)
     return Choice(chosen, f"No documentation of GitLab {wanted} is installed; this is {chosen}'s.")
+
+
+class Origin(StrEnum):
+    """How an index came to a node."""
+
+    BUILT = "built"
+    FILE = "file"
+    REGISTRY = "registry"
 
 
 class IndexStore:
@@ -139,6 +149,12 @@ class IndexStore:
         """Return what is known of the index that `rollback` would bring back."""
         return _read_manifest(manifest_path(self._previous_path(version)))
 
+    def origin_of(self, version: GitLabVersion) -> Origin | None:
+        """Return how the installed index of `version` came here, if that is known."""
+        with suppress(OSError, ValueError):
+            return Origin(_origin_path(self.path_of(version)).read_text(encoding="utf-8"))
+        return None
+
     def digest_of(self, version: GitLabVersion) -> str:
         """Return what tells the installed index of `version` from others: its SHA-256."""
         manifest = self.manifest_of(version)
@@ -167,7 +183,9 @@ class IndexStore:
                 ) from None
             yield
 
-    def activate(self, received: Path, manifest: Manifest, manifest_text: bytes) -> None:
+    def activate(
+        self, received: Path, manifest: Manifest, manifest_text: bytes, origin: Origin
+    ) -> None:
         """Put a verified index, which lies at `partial_path`, in the place of the active one.
 
         The index goes first: whoever stops in between leaves a manifest that is too old, and the
@@ -177,12 +195,14 @@ class IndexStore:
         if target.exists() and not self.holds(manifest):
             previous = self._previous_path(manifest.version)
             _link(target, previous)
-            if self.path_of_manifest(manifest.version).exists():
-                _link(self.path_of_manifest(manifest.version), manifest_path(previous))
-            else:
-                manifest_path(previous).unlink(missing_ok=True)
+            for path_beside in _BESIDE:
+                if path_beside(target).exists():
+                    _link(path_beside(target), path_beside(previous))
+                else:
+                    path_beside(previous).unlink(missing_ok=True)
         os.chmod(received, 0o644)
         os.replace(received, target)
+        _write(_origin_path(target), origin.encode())
         self.write_manifest(manifest, manifest_text)
         for leftover in target.parent.glob(f".*{_PARTIAL}"):
             leftover.unlink(missing_ok=True)
@@ -190,12 +210,7 @@ class IndexStore:
     def write_manifest(self, manifest: Manifest, manifest_text: bytes) -> None:
         """Write the manifest of the active index."""
         target = self.path_of_manifest(manifest.version)
-        unfinished = target.with_name(f".{target.name}.new")
-        with unfinished.open("wb") as file:
-            file.write(manifest_text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)
+        _write(target, manifest_text)
         _sync_folder(target.parent)
 
     def rollback(self, version: GitLabVersion) -> None:
@@ -213,21 +228,37 @@ class IndexStore:
                     "--gitlab-version, or install the wanted one with --allow-downgrade."
                 )
             DocsIndex(previous).close()
-            for one, other in (
-                (active, previous),
-                (manifest_path(active), manifest_path(previous)),
-            ):
-                _exchange(one, other)
+            _exchange(active, previous)
+            for path_beside in _BESIDE:
+                _exchange(path_beside(active), path_beside(previous))
             _sync_folder(active.parent)
 
     def _previous_path(self, version: GitLabVersion) -> Path:
         return self.path_of(version).with_name(f"previous-{FILE_NAME}")
 
 
+def _origin_path(index: Path) -> Path:
+    return index.with_name(f"{index.name}.origin")
+
+
+#: What lies beside an index, and goes with it.
+_BESIDE = (manifest_path, _origin_path)
+
+
 def _read_manifest(file: Path) -> Manifest | None:
     with suppress(OSError, ManifestInvalid):
         return Manifest.parse(file.read_bytes())
     return None
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file in one step."""
+    unfinished = file.with_name(f".{file.name}.new")
+    with unfinished.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    os.replace(unfinished, file)
 
 
 def _link(file: Path, target: Path) -> None:

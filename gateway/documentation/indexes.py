@@ -2,14 +2,15 @@
 
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from docsearch import schema
-from docsearch.errors import IndexMissing
-from docsearch.models import GoldenCheck, GoldenQuestion, InstalledIndex, RegistryLook
+from docsearch.errors import IndexMissing, InstallationUnderWay
+from docsearch.models import ORIGINS, GoldenCheck, GoldenQuestion, InstalledIndex, RegistryLook
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
 from gateway.documentation.upkeep import Look
@@ -33,6 +34,7 @@ class IndexState:
         has_vectors: Whether it can be searched by meaning too.
         made_at: When it was signed; None where its manifest is missing.
         key: The public key that signed it; "" where its manifest is missing.
+        origin: How it came here; "" where that is not known.
         previous_made_at: Of the index that a rollback brings back; None if none is kept.
         golden: How it answered the golden questions; None if it was not asked them yet.
     """
@@ -43,8 +45,13 @@ class IndexState:
     has_vectors: bool
     made_at: datetime | None
     key: str
+    origin: str
     previous_made_at: datetime | None
     golden: GoldenCheck | None
+
+    @property
+    def origin_text(self) -> str:
+        return dict(ORIGINS).get(self.origin, "")
 
 
 def installed_indexes(store: IndexStore) -> list[IndexState]:
@@ -68,6 +75,7 @@ def _state_of(
         has_vectors=bool(manifest and manifest.schema == schema.VERSION_WITH_VECTORS),
         made_at=manifest.created if manifest else None,
         key=manifest.key if manifest else "",
+        origin=store.origin_of(version) or "",
         previous_made_at=previous.created if previous else None,
         golden=checks.get(digest),
     )
@@ -92,14 +100,26 @@ def record_look(look: Look) -> None:
 
 
 def note_installed(store: IndexStore) -> None:
-    """Add to the history what is on this node and was not the last time; whoever put it there."""
-    for version in store.installed():
-        rows = InstalledIndex.objects.filter(node=NODE, gitlab_version=str(version))
-        digest = store.digest_of(version)
-        newest = rows.first()
-        if newest is not None and newest.index_digest == digest:
-            continue
-        manifest = store.manifest_of(version)
+    """Add to the history what is on this node and was not the last time; whoever put it there.
+
+    Of the workers on a node one does it; what cannot be noted now is noted at the next look.
+    """
+    if _unnoted(store):
+        with suppress(InstallationUnderWay), store.installing():
+            _note(store)
+
+
+def _unnoted(store: IndexStore) -> list[GitLabVersion]:
+    return [
+        version
+        for version in store.installed()
+        if InstalledIndex.objects.newest_digest(NODE, version) != store.digest_of(version)
+    ]
+
+
+def _note(store: IndexStore) -> None:
+    for version in _unnoted(store):
+        digest, manifest = store.digest_of(version), store.manifest_of(version)
         InstalledIndex.objects.create(
             node=NODE,
             gitlab_version=str(version),
@@ -107,6 +127,7 @@ def note_installed(store: IndexStore) -> None:
             size_bytes=store.path_of(version).stat().st_size,
             made_at=manifest.created if manifest else None,
             key=manifest.key[:100] if manifest else "",
+            origin=store.origin_of(version) or "",
         )
         old = InstalledIndex.objects.values_list("pk", flat=True)[_HISTORY_KEPT:]
         InstalledIndex.objects.filter(pk__in=[*old]).delete()

@@ -17,7 +17,7 @@ from docsearch.errors import (
     PreviousMissing,
     VersionInvalid,
 )
-from docsearch.models import CheckRequest, RegistryLook
+from docsearch.models import ORIGINS, CheckRequest, RegistryLook
 from docsearch.query import MAX_QUERY_CHARS
 from docsearch.results import Outcome, Passage
 from docsearch.search import DEFAULT_LIMIT, MAX_LIMIT
@@ -63,6 +63,9 @@ class IndexSerializer(serializers.Serializer[Any]):
     has_vectors = serializers.BooleanField(help_text="Whether DOCS_HYBRID can count for it.")
     made_at = serializers.DateTimeField(allow_null=True, help_text="When it was signed.")
     key = serializers.CharField(help_text="The public key that signed it.")
+    origin = serializers.ChoiceField(
+        choices=ORIGINS, allow_blank=True, help_text='How it came to the node; "": not known.'
+    )
     previous_made_at = serializers.DateTimeField(
         allow_null=True, help_text="Of the index that a rollback brings back."
     )
@@ -89,6 +92,7 @@ class InstalledSerializer(serializers.Serializer[Any]):
     size_bytes = serializers.IntegerField()
     made_at = serializers.DateTimeField(allow_null=True)
     key = serializers.CharField()
+    origin = serializers.ChoiceField(choices=ORIGINS, allow_blank=True)
     found_at = serializers.DateTimeField()
 
 

@@ -84,6 +84,7 @@ def test_what_is_published_is_fetched_and_answers(
     assert "DOCS_TRUSTED_KEYS" in told
     assert "GitLab 17.4.0: installed" in installed
     assert answering(store) == ["doc/one.md"]
+    assert store.origin_of(VERSION) == "registry"
 
 
 def test_an_index_is_found_by_deploy_token_too(

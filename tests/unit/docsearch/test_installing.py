@@ -240,8 +240,10 @@ def test_a_good_index_answers_and_leaves_nothing_behind(store: IndexStore, recei
     assert names == {
         "index.sqlite3",
         "index.sqlite3.manifest.json",
+        "index.sqlite3.origin",
         "previous-index.sqlite3",
         "previous-index.sqlite3.manifest.json",
+        "previous-index.sqlite3.origin",
     }
 
 
@@ -277,8 +279,25 @@ def test_rollback_goes_back_and_forth(store: IndexStore, received: Path) -> None
 
     assert answering(store) == "doc/old.md"
     assert store.manifest_of(VERSION) == made
+    assert store.origin_of(VERSION) == "built"
     store.rollback(VERSION)
     assert answering(store) == "doc/new.md"
+    assert store.origin_of(VERSION) == "file"
+
+
+def test_an_index_of_an_earlier_release_has_no_origin_and_is_rolled_back_all_the_same(
+    store: IndexStore, received: Path
+) -> None:
+    origin = store.path_of(VERSION).with_name("index.sqlite3.origin")
+    origin.unlink()
+    install_file(store, received, TRUSTED)
+
+    store.rollback(VERSION)
+
+    assert answering(store) == "doc/old.md"
+    assert store.origin_of(VERSION) is None
+    origin.write_text("elsewhere")
+    assert store.origin_of(VERSION) is None
 
 
 def test_rollback_without_a_previous_index_changes_nothing(store: IndexStore) -> None:

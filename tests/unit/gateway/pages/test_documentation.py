@@ -91,6 +91,7 @@ def test_indexes_looks_and_history_are_shown(
 
     assert "17.4.0" in told
     assert "2026-05-01 00:00" in told
+    assert "built on the node" in told
     assert "Check now" in told
     assert "976.6 KB of 1.9 MB" in told
     assert "failed No documentation is published." in told

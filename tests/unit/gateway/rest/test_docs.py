@@ -107,11 +107,25 @@ def test_indexes_are_shown_with_signature_history_and_golden_questions(
     (index,) = told["indexes"]
     assert (index["gitlab_version"], index["made_at"]) == ("17.4.0", "2026-05-01T00:00:00Z")
     assert index["key"]
+    assert index["origin"] == told["history"][0]["origin"] == "built"
     assert index["previous_made_at"] == "2026-05-01T00:00:00Z"
     assert (index["golden"]["passed"], index["golden"]["total"]) == (0, 1)
     assert [entry["index_digest"] for entry in told["history"]][0] == index["index_digest"]
     assert len(told["history"]) == 2
     assert told["has_registry"] is False
+
+
+def test_of_the_workers_on_a_node_one_notes_what_is_installed(
+    api: Api, store: IndexStore, tmp_path: Path
+) -> None:
+    install(store, tmp_path, boards=BOARDS)
+    with store.installing():  # another worker is noting it, or somebody installs the next one
+        note_installed(store)
+    assert not InstalledIndex.objects.exists()
+
+    note_installed(store)
+
+    assert InstalledIndex.objects.count() == 1
 
 
 def test_a_look_in_the_registry_is_shown_as_it_goes(api: Api) -> None:
