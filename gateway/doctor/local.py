@@ -96,7 +96,7 @@ def _loaded(name: str, load: Callable[[], object], remedy: str) -> Told:
     try:
         load()
     except SettingInvalid as error:
-        return failed(name, error.problem, remedy)
+        return failed(name, error.problem.removeprefix(f"{name}: "), remedy)
     return ok(name, "can be loaded")
 
 

@@ -23,7 +23,12 @@ from gateway.doctor import worker_sign
 from gateway.doctor.findings import Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Hop, Patient
 from selfhosted_models.endpoints import Endpoint, UrlPolicy
-from selfhosted_models.errors import DeploymentError, EndpointRefused, UpstreamRejected
+from selfhosted_models.errors import (
+    DeploymentError,
+    EndpointRefused,
+    SettingInvalid,
+    UpstreamRejected,
+)
 from selfhosted_models.outbound import OutboundDoor, OutboundRequest
 from selfhosted_models.probing.check import check_answer
 from selfhosted_models.serving import ServingConfig
@@ -108,6 +113,8 @@ def check_issuers(patient: Patient) -> Iterator[Told]:
         try:
             async with _door(patient.policy.trusting([source.url.host])) as door:
                 keys = await fetch_keys(source, door, patient.patience.server)
+        except SettingInvalid:
+            raise
         except (DeploymentError, ValueError) as error:
             told = error.admin_message if isinstance(error, DeploymentError) else str(error)
             if isinstance(error, orjson.JSONDecodeError):

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,8 @@ from tests.e2e.conftest import Site
 from tests.services import REPOSITORY, free_port
 
 PASSWORD = "canary-0123456789"
+#: It waits for nothing longer than ten seconds, and for little one after the other.
+GIVES_UP_AFTER_S = 60
 PAGE = REPOSITORY / "docs" / "operations.md"
 #: What is different each time, and how the recordings have it.
 _VARYING = (
@@ -94,19 +96,21 @@ class SetUp:
         """Run `doctor` on the site in this state."""
         site.network.heal()
         with self.broken(site) as variables:
-            return subprocess.run(
-                [sys.executable, "manage.py", "doctor", "--gateway-url", site.url, *options],
-                cwd=REPOSITORY,
-                env={**_without_proxies(site.gateway.env), **variables},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            return examine(site, *options, **variables)
 
 
-def _without_proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment as on a machine where nobody set a proxy."""
-    return {name: value for name, value in env.items() if name.upper() not in _PROXIES}
+def examine(site: Site, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run `doctor` on the site as it is, as if nobody had set a proxy."""
+    env = {name: value for name, value in site.gateway.env.items() if name.upper() not in _PROXIES}
+    return subprocess.run(
+        [sys.executable, "manage.py", "doctor", "--gateway-url", site.url, *options],
+        cwd=REPOSITORY,
+        env={**env, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=GIVES_UP_AFTER_S,
+    )
 
 
 SETUPS = (

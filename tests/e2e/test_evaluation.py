@@ -53,6 +53,14 @@ EvaluationRun.objects.filter(pk={pk}).update(lease_until=timezone.now())
 run_in_background(sweep_evaluations)
 """
 
+_ASK_WORKER = """
+from gateway.doctor.checkup import CHECKS, examine
+from gateway.doctor.patient import Patience, Patient
+checks = {name: CHECKS[name] for name in ("redis", "worker")}
+*_, worker = examine(Patient(patience=Patience(worker_s=5)), checks)
+print(f"{worker.state}: {worker.evidence}")
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -160,7 +168,7 @@ def test_gateway_without_redis_takes_up_what_was_left(site: Site) -> None:
     assert site.state(pk)[:3] == ("finished", 3, 3)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def celery_worker(site: Site, valkey_url: str) -> Iterator[int]:
     """A worker as operators start it; yields its process id."""
     env = {**site.gateway.env, "REDIS_URL": valkey_url}
@@ -197,6 +205,23 @@ def test_celery_worker_carries_out_cancels_and_survives_a_killed_child(
 
     assert site.wait_for(killed, "finished") == ("finished", 3, 3, 2)
     assert prompts_sent(site) == ["undo", "list", "list", "stash"]
+
+
+def test_doctor_tells_a_worker_that_works_from_one_that_hangs(
+    site: Site, celery_worker: int, valkey_url: str
+) -> None:
+    def told() -> str:
+        return site.shell(_ASK_WORKER, REDIS_URL=valkey_url)
+
+    working = told()
+    os.kill(celery_worker, signal.SIGSTOP)
+    try:
+        hanging = told()
+    finally:
+        os.kill(celery_worker, signal.SIGCONT)
+
+    assert working == "ok: did what it was asked"
+    assert hanging == "failed: nothing was done within 5 s"
 
 
 def _kill_child(parent: int) -> None:

@@ -4,6 +4,7 @@ A network that refuses or hangs is what a stopped or unreachable server looks li
 hung one of a real server, in the middle of whatever it does.
 """
 
+import json
 import os
 import signal
 import statistics
@@ -22,6 +23,7 @@ from tests import services
 from tests.conftest import run_service
 from tests.e2e.callers import CHAT, COMPLETION
 from tests.e2e.conftest import Site, running_site
+from tests.e2e.doctor_setups import examine
 from tests.e2e.workers import workers
 from tests.fakes.fault_proxy import FaultProxy
 
@@ -232,3 +234,23 @@ def test_valkey_that_lost_everything_is_no_error(site: Site, stores: Stores) -> 
     stores.valkey.heal()
 
     assert_served(site)
+
+
+def told_by_doctor(site: Site) -> dict[tuple[str, str], str]:
+    """Return the state of each thing by its check and name."""
+    findings = json.loads(examine(site, "--json").stdout)["findings"]
+    return {(item["check"], item["subject"]): item["state"] for item in findings}
+
+
+def test_doctor_waits_for_no_store_behind_a_network_that_swallows_packets(
+    site: Site, stores: Stores
+) -> None:
+    whole = told_by_doctor(site)
+    for network in (stores.postgres, stores.valkey):
+        network.break_with("black_hole")
+    broken = told_by_doctor(site)
+
+    database, store, worker = ("database",) * 2, ("redis", "Redis"), ("worker", "Celery worker")
+    assert [whole[row] for row in (database, store, worker)] == ["ok", "ok", "failed"]
+    assert whole["clock", "clock of the database"] == whole["clock", "clock of Redis"] == "ok"
+    assert [broken[row] for row in (database, store, worker)] == ["failed", "failed", "skipped"]

@@ -163,6 +163,20 @@ def test_wrong_setting_is_told_once_and_never_as_a_bug(
     assert [*dict.fromkeys(finding.check for finding in findings)] == [*without("gateway")]
 
 
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("check", ["issuers", "gateway"])
+def test_what_needs_a_wrong_setting_is_skipped(
+    settings: Settings, gitlab: GitLab, check: str
+) -> None:
+    settings.AIGW_GITLAB_URL = gitlab.url
+    settings.CA_BUNDLE = "/no/such/file.pem"
+
+    (finding,) = found(check, Patient())
+
+    assert finding.state is State.SKIPPED
+    assert "CA_BUNDLE cannot be used" in finding.evidence
+
+
 def without(*names: str) -> dict[str, Any]:
     return {name: check for name, check in CHECKS.items() if name not in names}
 
