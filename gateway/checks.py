@@ -22,10 +22,10 @@ from gateway.documentation.wanted_version import wanted_version
 from gateway.feature_flags import read_disallowed_flags
 from gateway.logs import LOG_LEVELS
 from gateway.model_metadata import model_metadata_policy
+from gateway.operations.key_rotation import lost_keys
 from gateway.redis_address import redis_url_from_settings
 from selfhosted_models.endpoints import UrlPolicy
 from selfhosted_models.errors import SettingInvalid
-from selfhosted_models.models import ModelDeployment
 from selfhosted_models.secrets import SecretBox
 from selfhosted_models.transport import trusted_roots
 
@@ -264,20 +264,20 @@ def check_stored_keys(databases: Sequence[str] | None = None, **_: Any) -> list[
     """Whether every stored key still opens: `migrate`, and so every start, looks."""
     if not databases:
         return []
-    box = SecretBox(settings.ENCRYPTION_KEYS)
     try:
-        rows = list(ModelDeployment.objects.exclude(api_key_ciphertext=""))
+        lost = lost_keys(SecretBox(settings.ENCRYPTION_KEYS))
+    except SettingInvalid:  # the check of the setting tells
+        return []
     except DatabaseError:  # before the first migration there is nothing to open
         return []
-    lost = [row.name for row in rows if box.key_number_of(row.api_key_ciphertext) is None]
     if not lost:
         return []
     return [
-        Warning(
-            f"None of ENCRYPTION_KEYS opens the key of: {', '.join(lost)}. They answer nothing.",
-            hint="Put back the key that was retired, run manage.py rotate_keys and retire it then; "
-            "or enter the keys of these deployments again.",
-            id="gateway.W003",
+        Error(
+            f"None of ENCRYPTION_KEYS opens the key of: {', '.join(lost)}.",
+            hint="Put back the key that was retired, run: manage.py rotate_keys, and retire it "
+            "then. If it is lost, docs/operations.md (Rotate the keys at rest) says how to go on.",
+            id="gateway.E031",
         )
     ]
 

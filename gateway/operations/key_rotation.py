@@ -1,14 +1,16 @@
 """Encrypting stored secrets anew with the newest of ENCRYPTION_KEYS, so that older ones can go.
 
-Row by row, each by itself: what was done stays done if it is interrupted, and the next call goes
-on from there.
+One by one, each by itself: what was done stays done if it is interrupted, and the next call goes on
+from there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gateway.audit import Attribution, record
+from gateway.probes.jobs import cancel_probe
 from selfhosted_models.models import ModelDeployment
+from selfhosted_models.probe_runs import ProbeRun
 from selfhosted_models.secrets import SecretBox
 
 #: (rows looked at, of how many)
@@ -24,17 +26,36 @@ class Rotation:
         current: Those the newest key encrypts already.
         unreadable: Names of deployments whose key none of ENCRYPTION_KEYS opens.
         changed_meanwhile: Names of those somebody saved at that moment: call again.
+        forgotten: Questions to model servers that are not stored as a deployment, and whose key
+            none opens: they cannot be asked any more, and are cancelled.
     """
 
     rotated: int
     current: int
     unreadable: tuple[str, ...]
     changed_meanwhile: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
     @property
     def left(self) -> tuple[str, ...]:
         """Names of deployments whose key still needs an older of ENCRYPTION_KEYS, or a lost one."""
         return (*self.unreadable, *self.changed_meanwhile)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A secret in a row.
+
+    Attributes:
+        name: Of what it belongs to.
+        replace: Stores another ciphertext, unless somebody has meanwhile; tells whether it did.
+        forget: Gives it up; None where only people may.
+    """
+
+    name: str
+    ciphertext: str
+    replace: Callable[[str], bool]
+    forget: Callable[[], object] | None = None
 
 
 def rotate_stored_keys(
@@ -49,26 +70,61 @@ def plan_rotation(box: SecretBox) -> Rotation:
     return _go_through(box, lambda done, of: None, None)
 
 
+def lost_keys(box: SecretBox) -> list[str]:
+    """Return the names of what has a key that none of the box's opens."""
+    return [each.name for each in _stored() if box.key_number_of(each.ciphertext) is None]
+
+
 def _go_through(box: SecretBox, on_row: OnRow, by: Attribution | None) -> Rotation:
-    rows = list(ModelDeployment.objects.exclude(api_key_ciphertext="").order_by("name"))
+    everything = [*_stored()]
     rotated = current = 0
-    unreadable, changed = [], []
-    for done, row in enumerate(rows, start=1):
-        before = row.api_key_ciphertext
-        number = box.key_number_of(before)
-        if number is None:
-            unreadable.append(row.name)
+    unreadable, changed, forgotten = [], [], []
+    for done, each in enumerate(everything, start=1):
+        number = box.key_number_of(each.ciphertext)
+        if number is None and each.forget is not None:
+            if by is not None:
+                each.forget()
+            forgotten.append(each.name)
+        elif number is None:
+            unreadable.append(each.name)
         elif number == 1:
             current += 1
-        # Only what is still as it was read: who enters a new key meanwhile is not overwritten.
-        elif by is None or ModelDeployment.objects.filter(
-            pk=row.pk, api_key_ciphertext=before
-        ).update(api_key_ciphertext=box.rotate(before)):
+        elif by is None or each.replace(box.rotate(each.ciphertext)):
             rotated += 1
         else:
-            changed.append(row.name)
-        on_row(done, len(rows))
+            changed.append(each.name)
+        on_row(done, len(everything))
     if by is not None and rotated:
         counts = {"rotated": (None, rotated), "left": (None, len(unreadable) + len(changed))}
         record(by, "encryption_keys.rotated", changes=counts)
-    return Rotation(rotated, current, tuple(unreadable), tuple(changed))
+    return Rotation(rotated, current, tuple(unreadable), tuple(changed), tuple(forgotten))
+
+
+def _stored() -> Iterator[_Stored]:
+    """Yield every secret that is stored: of deployments, and of what is asked before it is one."""
+    for row in ModelDeployment.objects.exclude(api_key_ciphertext="").order_by("name"):
+        yield _of_deployment(row)
+    for run in ProbeRun.objects.exclude(draft={}).order_by("pk"):
+        if run.draft.get("api_key_ciphertext"):
+            yield _of_draft(run)
+
+
+def _of_deployment(row: ModelDeployment) -> _Stored:
+    before = row.api_key_ciphertext
+
+    def replace(ciphertext: str) -> bool:
+        unchanged = ModelDeployment.objects.filter(pk=row.pk, api_key_ciphertext=before)
+        return bool(unchanged.update(api_key_ciphertext=ciphertext))
+
+    return _Stored(row.name, before, replace)
+
+
+def _of_draft(run: ProbeRun) -> _Stored:
+    before = run.draft
+
+    def replace(ciphertext: str) -> bool:
+        unchanged = ProbeRun.objects.filter(pk=run.pk, draft=before)
+        return bool(unchanged.update(draft={**before, "api_key_ciphertext": ciphertext}))
+
+    name = f"{run} of {before.get('name') or 'a URL'}"
+    return _Stored(name, before["api_key_ciphertext"], replace, lambda: cancel_probe(run))

@@ -38,13 +38,18 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(asdict(found), indent=2))
         else:
             self._tell(found, check=check)
-        if found.left or (check and found.rotated):
+        if found.left or (check and (found.rotated or found.forgotten)):
             raise CommandError(_remedy(found), returncode=UNHEALTHY)
 
     def _tell(self, found: Rotation, *, check: bool) -> None:
         done = "to be encrypted anew" if check else "encrypted anew"
         self.stdout.write(f"{found.rotated} {done}, {found.current} are of the newest key already.")
-        if not found.left and not (check and found.rotated):
+        for name in found.forgotten:
+            done = "would be" if check else "was"
+            self.stdout.write(
+                f"None of ENCRYPTION_KEYS opens the key of {name}: it {done} cancelled."
+            )
+        if not found.left and not (check and (found.rotated or found.forgotten)):
             self.stdout.write(
                 "Older keys may be removed from ENCRYPTION_KEYS on every node, once no backup you "
                 "might restore needs them."
@@ -62,6 +67,6 @@ def _remedy(found: Rotation) -> str:
     if found.changed_meanwhile:
         names = ", ".join(found.changed_meanwhile)
         lines.append(f"Changed by somebody meanwhile: {names}. Run it again.")
-    elif found.rotated and not found.left:
+    elif not found.left:
         lines.append("Run: manage.py rotate_keys")
     return " ".join(lines)

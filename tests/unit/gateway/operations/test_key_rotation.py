@@ -1,10 +1,13 @@
 """Stored keys are encrypted anew, one by one, and what still needs an older key is named."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 from pytest_django import Settings
 
 from gateway.audit import Attribution, Origin
@@ -12,9 +15,12 @@ from gateway.checks import check_stored_keys
 from gateway.configuration.history import newest_revision
 from gateway.models import AuditRecord
 from gateway.operations.key_rotation import plan_rotation, rotate_stored_keys
+from gateway.probes.jobs import start_probe
+from selfhosted_models.background_runs import RunState
 from selfhosted_models.models import ModelDeployment
+from selfhosted_models.probe_runs import ProbeKind
 from selfhosted_models.secrets import SecretBox
-from tests.factories import make_deployment
+from tests.factories import build_deployment, make_deployment
 
 pytestmark = pytest.mark.django_db
 
@@ -98,11 +104,78 @@ def test_check_tells_and_changes_nothing(
     assert "may be removed" in capsys.readouterr().out
 
 
-def test_key_that_was_retired_too_early_is_told_at_every_start(rotating: Settings) -> None:
+def test_node_does_not_start_without_a_key_that_is_in_use(rotating: Settings) -> None:
     assert check_stored_keys(databases=["default"]) == []
     rotating.ENCRYPTION_KEYS = [NEW]
 
-    (message,) = check_stored_keys(databases=["default"])
+    with pytest.raises(SystemCheckError, match=r"gateway\.E031.*: a, b\.") as refused:
+        call_command("migrate", verbosity=0, skip_checks=False)
 
-    assert message.id == "gateway.W003"
-    assert "a, b" in message.msg
+    assert "rotate_keys" in str(refused.value)
+
+
+def test_key_that_is_lost_can_be_given_again_without_a_gateway(
+    rotating: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotating.ENCRYPTION_KEYS = [NEW]
+    file = tmp_path / "duo.yml"
+    call_command("config", "export", str(file))
+    lost = re.compile(r"api_key:\s*\{?\s*stored: \w+\}?")
+    file.write_text(lost.sub("api_key: {env: GIVEN_AGAIN}", file.read_text()))
+    monkeypatch.setenv("GIVEN_AGAIN", KEY)
+
+    call_command("config", "apply", str(file))
+
+    assert check_stored_keys(databases=["default"]) == []
+    assert opens([NEW], "a")
+    assert opens([NEW], "b")
+
+
+def test_key_of_a_deployment_that_is_being_tried_is_rotated_too(rotating: Settings) -> None:
+    rotating.ENCRYPTION_KEYS = [OLD]
+    draft = build_deployment(name="tried", api_key=KEY)
+    run = start_probe(ProbeKind.CHECK, draft, BY, is_stored=False)
+    rotating.ENCRYPTION_KEYS = [NEW]
+    assert "check" in str(check_stored_keys(databases=["default"])[0].msg)
+    rotating.ENCRYPTION_KEYS = [NEW, OLD]
+
+    rotate_stored_keys(SecretBox(rotating.ENCRYPTION_KEYS), BY)
+
+    run.refresh_from_db()
+    asked = ModelDeployment(**run.draft)
+    key = asked.decrypt_api_key(SecretBox([NEW]))
+    assert key is not None
+    assert key.equals(KEY)
+
+
+def test_try_whose_key_is_lost_is_cancelled(
+    rotating: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rotating.ENCRYPTION_KEYS = [LOST]
+    run = start_probe(
+        ProbeKind.CHECK, build_deployment(name="tried", api_key=KEY), BY, is_stored=False
+    )
+    rotating.ENCRYPTION_KEYS = [NEW, OLD]
+
+    with pytest.raises(CommandError, match="manage.py rotate_keys"):
+        call_command("rotate_keys", "--check")
+    call_command("rotate_keys")
+
+    run.refresh_from_db()
+    assert (run.state, "api_key_ciphertext" in run.draft) == (RunState.CANCELLED, False)
+    assert "of tried: it was cancelled" in capsys.readouterr().out
+
+
+def test_key_that_somebody_enters_meanwhile_is_not_overwritten(rotating: Settings) -> None:
+    def enter(done: int, of: int) -> None:
+        row = ModelDeployment.objects.get(name="b")
+        row.set_api_key("sk-entered-meanwhile")
+        row.save()
+
+    found = rotate_stored_keys(SecretBox(rotating.ENCRYPTION_KEYS), BY, on_row=enter)
+
+    key = ModelDeployment.objects.get(name="b").decrypt_api_key(SecretBox([NEW]))
+    assert found.changed_meanwhile == ("b",)
+    assert found.left == ("b",)
+    assert key is not None
+    assert key.equals("sk-entered-meanwhile")
