@@ -87,3 +87,23 @@ async def test_a_row_no_form_has_checked_leaves_out_itself_alone(runtime: Runtim
     await runtime.refresh_snapshot()
 
     assert list(runtime.snapshot.deployments) == [good.name]
+
+
+async def test_workers_poll_a_little_apart(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes started at once would else ask the configuration node all at once, for ever."""
+    waits: list[float] = []
+
+    async def pass_time(waited_for: Any, timeout_s: float) -> None:
+        waited_for.close()
+        waits.append(timeout_s)
+        raise TimeoutError
+
+    monkeypatch.setattr("asyncio.wait_for", pass_time)
+    for _ in range(20):
+        await runtime._refresh_when_due(asyncio.Event())
+
+    poll_s = runtime.options.configuration_poll_s
+    assert len({round(wait_s, 6) for wait_s in waits}) > 10
+    assert all(0.9 * poll_s <= wait_s <= 1.1 * poll_s for wait_s in waits)

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
 from feature_config.catalogue import Feature
 from selfhosted_models.models import EndpointHealth
 from tests.factories import assign, make_deployment
+from tests.fakes.gitlab import GitLab
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +76,62 @@ def test_a_token_that_proves_nobody_shuts_the_first_gate(
     assert status == 1
     assert "shut  token" in told
     assert "proves nobody" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trusted(gitlab: GitLab, settings: Settings, tmp_path: Path) -> GitLab:
+    settings.DATA_DIR = tmp_path
+    settings.AIGW_GITLAB_URL = gitlab.url
+    return gitlab
+
+
+@pytest.mark.enable_socket
+def test_a_good_token_is_judged_by_what_it_carries(trusted: GitLab, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(trusted.mint(["complete_code"]) + "\n")
+
+    told, status = run("code_completions", "--token", str(file))
+    elsewhere, refused = run("duo_chat", "--token", str(file))
+
+    assert (status, refused) == (0, 1)
+    assert "1. gpu1" in told
+    assert "shut  scope" in elsewhere
+
+
+@pytest.mark.enable_socket
+def test_a_token_comes_from_standard_input(
+    trusted: GitLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(trusted.mint(["complete_code"])))
+
+    _told, status = run("code_completions", "--token", "-")
+
+    assert status == 0
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"expires_in_s": -120},
+        {"iss": "https://another.example.com"},
+        {"aud": "another-service"},
+        {"key": 7},
+    ],
+    ids=["expired", "another issuer", "another audience", "unknown key"],
+)
+def test_a_bad_token_is_refused_as_a_request_would_be(
+    trusted: GitLab, tmp_path: Path, capsys: pytest.CaptureFixture[str], claims: dict[str, Any]
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(trusted.mint(["complete_code"], **claims))
+
+    told, status = run("code_completions", "--token", str(file))
+
+    assert status == 1
+    assert "shut  token" in told
+    assert "proves nobody" in (err := capsys.readouterr().err)
+    assert file.read_text() not in told + err
 
 
 @pytest.mark.parametrize(
