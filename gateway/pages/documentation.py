@@ -16,6 +16,7 @@ from docsearch.errors import DocsIndexError
 from docsearch.golden import AMONG_FIRST
 from docsearch.models import CheckRequest, GoldenQuestion, UnansweredQuestion
 from docsearch.query import MAX_QUERY_CHARS
+from docsearch.results import SearchResult
 from docsearch.signing import load_signing_key, public_text
 from docsearch.store import IndexStore
 from docsearch.versions import GitLabVersion
@@ -27,6 +28,7 @@ from gateway.documentation.indexes import (
     roll_back,
 )
 from gateway.documentation.local import local_backend
+from gateway.documentation.wanted_version import wanted_version
 from gateway.pages.frame import SEND, guarded, is_number, page
 from gateway.rest.authentication import RUNTIME_IN_SCOPE
 from gateway.runtime import Runtime
@@ -128,14 +130,27 @@ def _search(request: HttpRequest) -> HttpResponse:
     question = request.GET.get("q", "")[:MAX_QUERY_CHARS]
     installed = [str(version) for version in reversed(_store().installed())]
     version = request.GET.get("version", "")
-    wanted = version if version in installed else settings.GITLAB_VERSION
-    result = None
-    if question.strip():
-        result = _backend(request).search(
-            question, wanted_version=GitLabVersion.parse(wanted) if wanted else None
-        )
-    context = {"question": question, "version": version, "versions": installed, "result": result}
+    context = {
+        "question": question,
+        "version": version,
+        "versions": installed,
+        "result": search_result(request, question, version) if question.strip() else None,
+        "can_try": request.user.has_perm("feature_config.change_featuresetting"),
+    }
     return page(request, "gateway/documentation_search.html", "Search the documentation", context)
+
+
+def search_result(request: HttpRequest, question: str, version: str = "") -> SearchResult:
+    """Answer a question as Duo Chat's tool is answered.
+
+    Args:
+        request: Of a page.
+        question: Anything at all; what is too long is cut.
+        version: Of the documentation; what is not installed is as if it were not named.
+    """
+    is_installed = version in map(str, _store().installed())
+    wanted = wanted_version(version if is_installed else None)
+    return _backend(request).search(question[:MAX_QUERY_CHARS], wanted_version=wanted)
 
 
 # --- Questions ------------------------------------------------------------------------------------

@@ -17,9 +17,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 
+from docsearch.query import MAX_QUERY_CHARS
 from feature_config.catalogue import FEATURES, Feature, support_level
+from gateway.documentation.conversation import messages_with
 from gateway.errors import KNOWN_ERRORS
 from gateway.evaluation.suites import suite_for
+from gateway.pages.documentation import search_result
 from gateway.pages.explain import feature_choices, gates_asked
 from gateway.pages.frame import page
 from gateway.playground import Trial, ask
@@ -161,7 +164,8 @@ def playground_page(request: HttpRequest) -> HttpResponse:
         else:
             status = HTTPStatus.UNPROCESSABLE_ENTITY
     else:
-        inputs = InputsForm(setup.specs, initial=dict(samples[sample].inputs))
+        initial = {**samples[sample].inputs, **_looked_up(request, setup.feature)}
+        inputs = InputsForm(setup.specs, initial=initial)
     context = {
         "setup": setup,
         "setup_form": SetupForm(setup, samples, sample),
@@ -171,6 +175,15 @@ def playground_page(request: HttpRequest) -> HttpResponse:
         **asked,
     }
     return page(request, "gateway/playground.html", "Playground", context, status)
+
+
+def _looked_up(request: HttpRequest, feature: Feature) -> dict[str, Any]:
+    """Return the inputs of a question to Duo Chat with what the documentation says of it."""
+    question = request.GET.get("documentation", "")
+    if feature is not Feature.DUO_CHAT or not question.strip():
+        return {}
+    result = search_result(request, question, request.GET.get("version", ""))
+    return {"messages": messages_with(question[:MAX_QUERY_CHARS], result)}
 
 
 def _asked(trial: Trial, snapshot: ServingSnapshot, request: HttpRequest) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 import html as html_text
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
+from docsearch.store import IndexStore
 from feature_config.catalogue import Feature
 from gateway.evaluation.suites import suite_for
 from gateway.roles import EDITOR
 from selfhosted_models.families import ModelFamily
 from tests.factories import assign, make_deployment, setting_of
+from tests.unit.docsearch.pages import install
 from tests.unit.gateway.browsing import client_of, queries_of, text_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:No directory at")]
@@ -50,6 +54,38 @@ def test_every_sample_of_a_feature_makes_its_prompt(editor: Client, feature: Fea
     assert "yes Is there a prompt for its model family?" in told
     assert re.search(r"about \d+ tokens of \d+", told)
     assert "the deployment takes 8192 in all" in told
+
+
+def test_a_question_to_the_documentation_is_asked_with_its_passages(
+    editor: Client, settings: Settings, tmp_path: Path
+) -> None:
+    settings.DATA_DIR, settings.GITLAB_VERSION = tmp_path / "data", ""
+    store = IndexStore.below(settings.DATA_DIR)
+    install(store, tmp_path, boards="# Issue boards\n\nSelect **New board**.\n")
+    assign(Feature.DUO_CHAT, make_deployment(context_tokens=8192))
+    found = editor.get("/admin/documentation/search/", {"q": "create a board & more"})
+    (link,) = re.findall(r'href="([^"]*/playground/[^"]+)"', found.content.decode())
+
+    loaded = inputs_of(editor.get(html_text.unescape(link)))
+
+    (message,) = json.loads(loaded["messages"])
+    assert "Select **New board**." in message["content"]
+    assert '<documentation source="/help/boards.md">' in message["content"]
+    assert message["content"].endswith("create a board & more")
+    told = text_of(show(editor, Feature.DUO_CHAT, **loaded))
+    assert "Select **New board**." in told
+
+
+@pytest.mark.parametrize("question", ["quokka", "\0", "AND NOT (", "x" * 9000])
+def test_a_question_the_documentation_does_not_answer_is_asked_alone(
+    editor: Client, settings: Settings, tmp_path: Path, question: str
+) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+
+    loaded = editor.get(PLAYGROUND, {"feature": "duo_chat", "documentation": question})
+
+    (message,) = json.loads(inputs_of(loaded)["messages"])
+    assert message == {"role": "user", "content": question[:4000]}
 
 
 def test_first_shown_is_a_feature_that_is_assigned(editor: Client) -> None:
