@@ -111,6 +111,7 @@ _EXAMPLE_INDEX = {
         "indexes": [
             {
                 **_EXAMPLE_INDEX,
+                "has_vectors": False,
                 "previous_made_at": "2026-04-01T00:00:00Z",
                 "golden": {
                     "passed": 11,
