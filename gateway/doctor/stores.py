@@ -25,6 +25,7 @@ from gateway.configuration.stored import StoredConfiguration, read_configuration
 from gateway.doctor import worker_sign
 from gateway.doctor.findings import Told, failed, ok, skipped, warning
 from gateway.doctor.patient import Patient
+from gateway.operations.key_rotation import stored_secrets
 from gateway.snapshot import ServingSnapshot, build_snapshot
 from gateway.tasks import give_sign_of_life
 from prompts.errors import ContextTooLong, PromptError
@@ -194,20 +195,20 @@ def check_encryption(patient: Patient) -> Iterator[Told]:
         return
     box = SecretBox(patient.settings.ENCRYPTION_KEYS)
     used: Counter[int] = Counter()
-    rows = [row for row in patient.configuration.deployments if row.has_api_key]
-    for row in rows:
-        number = box.key_number_of(row.api_key_ciphertext)
+    stored = dict(_ciphertexts(patient, patient.configuration))
+    for owner, ciphertext in stored.items():
+        number = box.key_number_of(ciphertext)
         if number is None:
             yield failed(
-                f"key of {row.name}",
+                f"key of {owner}",
                 "none of ENCRYPTION_KEYS opens it",
                 "Restore the ENCRYPTION_KEYS it was saved with, or enter the key again.",
             )
         else:
             used[number] += 1
     if used:
-        yield ok("keys of model servers", f"{used.total()} of {len(rows)} open")
-    elif not rows:
+        yield ok("keys of model servers", f"{used.total()} of {len(stored)} open")
+    elif not stored:
         yield ok("keys of model servers", "none is stored")
     for number in range(2, len(patient.settings.ENCRYPTION_KEYS) + 1):
         name = f"ENCRYPTION_KEYS, key {number}"
@@ -219,6 +220,16 @@ def check_encryption(patient: Patient) -> Iterator[Told]:
             )
         else:
             yield ok(name, "no stored key needs it: it may be retired, if no backup does")
+
+
+def _ciphertexts(patient: Patient, configuration: StoredConfiguration) -> Iterator[tuple[str, str]]:
+    """Yield every stored secret by the name of its owner; a gateway node has deployments alone."""
+    if patient.is_database_usable:
+        yield from ((secret.name, secret.ciphertext) for secret in stored_secrets())
+        return
+    for row in configuration.deployments:
+        if row.has_api_key:
+            yield row.name, row.api_key_ciphertext
 
 
 def check_features(patient: Patient) -> Iterator[Told]:

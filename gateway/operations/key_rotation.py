@@ -43,7 +43,7 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class StoredSecret:
     """A secret in a row.
 
     Attributes:
@@ -72,11 +72,11 @@ def plan_rotation(box: SecretBox) -> Rotation:
 
 def lost_keys(box: SecretBox) -> list[str]:
     """Return the names of what has a key that none of the box's opens."""
-    return [each.name for each in _stored() if box.key_number_of(each.ciphertext) is None]
+    return [each.name for each in stored_secrets() if box.key_number_of(each.ciphertext) is None]
 
 
 def _go_through(box: SecretBox, on_row: OnRow, by: Attribution | None) -> Rotation:
-    everything = [*_stored()]
+    everything = [*stored_secrets()]
     rotated = current = 0
     unreadable, changed, forgotten = [], [], []
     for done, each in enumerate(everything, start=1):
@@ -100,7 +100,7 @@ def _go_through(box: SecretBox, on_row: OnRow, by: Attribution | None) -> Rotati
     return Rotation(rotated, current, tuple(unreadable), tuple(changed), tuple(forgotten))
 
 
-def _stored() -> Iterator[_Stored]:
+def stored_secrets() -> Iterator[StoredSecret]:
     """Yield every secret that is stored: of deployments, and of what is asked before it is one."""
     for row in ModelDeployment.objects.exclude(api_key_ciphertext="").order_by("name"):
         yield _of_deployment(row)
@@ -109,17 +109,17 @@ def _stored() -> Iterator[_Stored]:
             yield _of_draft(run)
 
 
-def _of_deployment(row: ModelDeployment) -> _Stored:
+def _of_deployment(row: ModelDeployment) -> StoredSecret:
     before = row.api_key_ciphertext
 
     def replace(ciphertext: str) -> bool:
         unchanged = ModelDeployment.objects.filter(pk=row.pk, api_key_ciphertext=before)
         return bool(unchanged.update(api_key_ciphertext=ciphertext))
 
-    return _Stored(row.name, before, replace)
+    return StoredSecret(row.name, before, replace)
 
 
-def _of_draft(run: ProbeRun) -> _Stored:
+def _of_draft(run: ProbeRun) -> StoredSecret:
     before = run.draft
 
     def replace(ciphertext: str) -> bool:
@@ -127,4 +127,4 @@ def _of_draft(run: ProbeRun) -> _Stored:
         return bool(unchanged.update(draft={**before, "api_key_ciphertext": ciphertext}))
 
     name = f"{run} of {before.get('name') or 'a URL'}"
-    return _Stored(name, before["api_key_ciphertext"], replace, lambda: cancel_probe(run))
+    return StoredSecret(name, before["api_key_ciphertext"], replace, lambda: cancel_probe(run))

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.command_lines import Ran
-from tests.conftest import unavailable
 from tests.services import REPOSITORY, free_port
 from tests.terminals import terminal
 
@@ -118,7 +119,7 @@ def test_bash_completes(tmp_path: Path) -> None:
 def test_zsh_completes(tmp_path: Path) -> None:
     """In a zsh without any settings, on a terminal, where TAB is pressed."""
     if shutil.which("zsh") is None:
-        unavailable("zsh is not installed; on Debian: apt-get install zsh")
+        pytest.skip("zsh is not installed; on Debian: apt-get install zsh")
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "manage.py"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{REPOSITORY}/manage.py" "$@"\n')

@@ -13,6 +13,9 @@ from pytest_django import Settings
 from gateway.audit import Attribution, Origin
 from gateway.checks import check_stored_keys
 from gateway.configuration.history import newest_revision
+from gateway.configuration.stored import read_configuration
+from gateway.doctor.patient import Patient
+from gateway.doctor.stores import check_encryption
 from gateway.models import AuditRecord
 from gateway.operations.key_rotation import plan_rotation, rotate_stored_keys
 from gateway.probes.jobs import start_probe
@@ -38,6 +41,12 @@ def rotating(settings: Settings) -> Settings:
     make_deployment(name="without a key")
     settings.ENCRYPTION_KEYS = [NEW, OLD]
     return settings
+
+
+def doctors_words() -> str:
+    """Return what doctor says of the older key."""
+    patient = Patient(configuration=read_configuration(), is_database_usable=True)
+    return [*check_encryption(patient)][-1].evidence
 
 
 def opens(keys: list[str], name: str) -> bool:
@@ -138,9 +147,11 @@ def test_key_of_a_deployment_that_is_being_tried_is_rotated_too(rotating: Settin
     rotating.ENCRYPTION_KEYS = [NEW]
     assert "check" in str(check_stored_keys(databases=["default"])[0].msg)
     rotating.ENCRYPTION_KEYS = [NEW, OLD]
+    assert "3 stored keys" in doctors_words()
 
     rotate_stored_keys(SecretBox(rotating.ENCRYPTION_KEYS), BY)
 
+    assert "no stored key needs it" in doctors_words()
     run.refresh_from_db()
     asked = ModelDeployment(**run.draft)
     key = asked.decrypt_api_key(SecretBox([NEW]))
