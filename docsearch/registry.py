@@ -204,7 +204,10 @@ def _refusal(status: int, *, is_upload: bool) -> str:
         429: "it asks for fewer requests; try again in a minute",
     }.get(status, "see its own log and try again")
     if is_upload and status in {400, 403}:
-        advice += "; and allow duplicates of generic packages if the version is published already"
+        advice += (
+            ". If the version is published already, allow duplicates of generic packages in the "
+            "project's package settings"
+        )
     if 300 <= status < 400:
         advice = (
             "a redirect is never followed. Write the final URL into DOCS_REGISTRY_URL; where "

@@ -16,13 +16,14 @@ from gateway.views.responses import json_response
 router = Router(tags=["search"])
 
 _SCOPE = "documentation_search"
+_HEADERS = {"X-Gitlab-Version": "GitLab's version, for callers whose `metadata.version` is none."}
 _DEGRADED = {Outcome.NO_INDEX, Outcome.STOPPED}
 
 
 @router.post(
     "/v1/search/gitlab-docs", summary="Search GitLab's documentation", response=SearchAnswer
 )
-@describes(ScopeDenied(""))
+@describes(ScopeDenied(""), headers=_HEADERS)
 async def search_docs(request: GatewayRequest, payload: Body[SearchRequest]) -> HttpResponse:
     caller = request.exchange.caller
     if caller is None or _SCOPE not in caller.scopes:

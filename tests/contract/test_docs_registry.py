@@ -288,6 +288,22 @@ def test_an_index_carried_in_by_hand_is_installed_and_rolled_back(
     assert registry.asked == []
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(400, "allow duplicates"), (403, "write_package_registry"), (413, "limit"), (500, "own log")],
+)
+def test_a_refused_upload_is_told_with_what_to_change(
+    registry: PackageRegistryServer, tmp_path: Path, status: int, told: str
+) -> None:
+    registry.refuses_uploads = status
+
+    with pytest.raises(CommandError, match=f"{status}: .*{told}") as refused:
+        publish(tmp_path, "one")
+
+    assert refused.value.returncode == 1
+    assert not any(registry.files.values())
+
+
 def test_what_is_published_is_checked_first(
     registry: PackageRegistryServer, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ class PackageRegistryServer(LoopbackServer):
         files: Content by package version and file name.
         fault: How downloads of an index fail; None works.
         page_size: Packages in one page of the list.
+        refuses_uploads: Status that uploads are refused with; None takes them.
         is_stalled: Set once a download stands still.
         is_let_go: Set once the other side has closed it.
         asked: Method and path of each request so far, with its range if it had one.
@@ -46,6 +47,7 @@ class PackageRegistryServer(LoopbackServer):
         self.files: dict[str, dict[str, bytes]] = defaultdict(dict)
         self.fault: Fault | None = None
         self.page_size = 100
+        self.refuses_uploads: int | None = None
         self.is_stalled = threading.Event()
         self.is_let_go = threading.Event()
         self.asked: list[str] = []
@@ -68,7 +70,9 @@ class PackageRegistryServer(LoopbackServer):
             self._list(request, connection)
         elif found := _FILE.fullmatch(request.path):
             _package, version, name = found.groups()
-            if request.method == "PUT":
+            if request.method == "PUT" and self.refuses_uploads:
+                send_whole(connection, b'{"message":"no"}', status=self.refuses_uploads)
+            elif request.method == "PUT":
                 self.files[version][name] = request.body
                 send_whole(connection, b'{"message":"201 Created"}', status=201)
             else:
