@@ -308,7 +308,10 @@ def strip(
         until: Right end; after `since`.
         height: Of the strip.
     """
-    ordered = sorted(changes, key=lambda change: change.at)
+    ordered: list[Change] = []
+    for change in sorted(changes, key=lambda change: change.at):
+        if not ordered or change.tone != ordered[-1].tone:  # else it looks as before
+            ordered.append(change)
     ends = [*(change.at for change in ordered[1:]), until]
     span_s = (until - since).total_seconds()
     paths: dict[str, str] = {}
