@@ -287,3 +287,24 @@ class TestReport:
         printed = evaluate("--suite", suite_path, "--json", "--report", path)
 
         assert json.loads(path.read_text()) == json.loads(printed)
+
+    def test_report_that_cannot_be_written_loses_no_result(
+        self,
+        deployment: ModelDeployment,
+        suite_path: Path,
+        model_server: ModelServer,
+        tmp_path: Path,
+    ) -> None:
+        model_server.answer_with(GOOD)
+        (occupied := tmp_path / "occupied.json").mkdir()
+
+        with pytest.raises(CommandError, match="cannot be written: .* results are kept") as told:
+            evaluate("--suite", suite_path, "--report", occupied)
+        run = EvaluationRun.objects.get()
+        asked = len(model_server.exchanges_at(""))
+        evaluate("--resume", run.pk, "--report", path := tmp_path / "report.json")
+
+        assert told.value.returncode == 2
+        assert f"--resume {run.pk}" in str(told.value)
+        assert json.loads(path.read_text())["runs"][0]["passed_cases"] == 3
+        assert len(model_server.exchanges_at("")) == asked
