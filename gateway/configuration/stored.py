@@ -1,8 +1,11 @@
 """Between the stored rows and the document: both are read from, and written to, here alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
+
+from django.db import connection
 
 from feature_config.catalogue import Feature
 from feature_config.models import FeatureSetting
@@ -49,21 +52,47 @@ class StoredConfiguration:
         return digest_of([self.document().to_data(), keys, measured])
 
 
+#: Transactions whose queries all see what was there when the first began, and that hold no lock.
+_BEGIN = {
+    "sqlite": "BEGIN DEFERRED",
+    "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+}
+
+
 def read_configuration() -> StoredConfiguration:
-    """Read the configuration from the database; blocks."""
-    settings = FeatureSetting.objects.prefetch_related("choices__deployment")
-    choices = {Feature(setting.feature): choice_of(setting) for setting in settings}
-    return StoredConfiguration(
-        deployments=tuple(ModelDeployment.objects.order_by("name")),
-        routes={
-            feature: FeatureRoute(
-                feature, choice.deployments, choice.is_inactive, choice.prompt_version
-            )
-            for feature in Feature
-            for choice in [choices.get(feature, Choice())]
-        },
-        fingerprints=Fingerprint.objects.newest().by_deployment(),
-    )
+    """Read the configuration from the database, as it is at one moment; blocks.
+
+    Otherwise a feature could name a deployment that a change has taken away in between.
+    """
+    with _at_one_moment():
+        settings = FeatureSetting.objects.prefetch_related("choices__deployment")
+        choices = {Feature(setting.feature): choice_of(setting) for setting in settings}
+        return StoredConfiguration(
+            deployments=tuple(ModelDeployment.objects.order_by("name")),
+            routes={
+                feature: FeatureRoute(
+                    feature, choice.deployments, choice.is_inactive, choice.prompt_version
+                )
+                for feature in Feature
+                for choice in [choices.get(feature, Choice())]
+            },
+            fingerprints=Fingerprint.objects.newest().by_deployment(),
+        )
+
+
+@contextmanager
+def _at_one_moment() -> Iterator[None]:
+    """Begin a transaction for reading, unless the caller is in one, who then sees to it."""
+    if connection.in_atomic_block:
+        yield
+        return
+    # Not `atomic`, which on SQLite would wait for its turn among those who write.
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGIN[connection.vendor])
+        try:
+            yield
+        finally:
+            cursor.execute("ROLLBACK")
 
 
 def entry_of(row: ModelDeployment) -> DeploymentEntry:
