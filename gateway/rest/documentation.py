@@ -101,6 +101,7 @@ _EXAMPLE_INDEX = {
     "index_digest": "da0d1776180d481b208ab766d8802a7b301c1add6c8a2542476f84b6bd9b8537",
     "size_bytes": 48201728,
     "made_at": "2026-05-01T00:00:00Z",
+    "origin": "registry",
     "key": "trjEDOhYqNxZKCJQwKZZk5AUJrGI40gFwbCgLY0GxIs=",
 }
 
