@@ -55,6 +55,8 @@ User.objects.create_superuser({ADMIN!r}, password={PASSWORD!r})
 for role in Group.objects.all():
     user = User.objects.create_user(role.name.split()[-1], password={PASSWORD!r}, is_staff=True)
     user.groups.add(role)
+promoted = User.objects.create_user("promoted", password={PASSWORD!r}, is_staff=True)
+promoted.groups.add(Group.objects.get(name="viewer"))
 """
 _HEALTH = """
 from django.utils import timezone
@@ -266,7 +268,7 @@ def furnish(site: Gateway) -> None:
 
 @contextmanager
 def site_with_users(folder: Path, **settings: str) -> Iterator[Gateway]:
-    """Run a gateway with a user of each role (`viewer`, `editor`, `officer`) and an admin."""
+    """Run a gateway with a user of each role (`viewer`, `editor`, `officer`), a second viewer, and an admin."""
     with gateway(folder, **settings) as running:
         running.manage("shell", "-c", _USERS)
         yield running

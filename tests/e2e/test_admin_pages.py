@@ -404,7 +404,7 @@ async def test_every_page_is_usable_by_everyone(site: Gateway, browser: Browser)
 
 
 async def test_roles_see_and_do_what_is_theirs(site: Gateway, browser: Browser) -> None:
-    page, _ = await inside(browser, site, "viewer")
+    page, _ = await inside(browser, site, "promoted")
     await page.goto(site.url + FEATURES)
     assert await page.locator("select, .content button").count() == 0
     await page.goto(f"{site.url}/admin/auth/user/")
@@ -412,7 +412,7 @@ async def test_roles_see_and_do_what_is_theirs(site: Gateway, browser: Browser) 
 
     page, _ = await inside(browser, site, "officer")
     await page.goto(f"{site.url}/admin/auth/user/")
-    await page.locator("#result_list").get_by_role("link", name="viewer", exact=True).click()
+    await page.locator("#result_list").get_by_role("link", name="promoted", exact=True).click()
     await page.get_by_label("editor: changes what is registered").check()
     await page.get_by_role("button", name="Save", exact=True).click()
     assert "was changed successfully" in await messages(page)
