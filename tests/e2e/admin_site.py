@@ -268,7 +268,10 @@ def furnish(site: Gateway) -> None:
 
 @contextmanager
 def site_with_users(folder: Path, **settings: str) -> Iterator[Gateway]:
-    """Run a gateway with a user of each role (`viewer`, `editor`, `officer`), a second viewer, and an admin."""
+    """Run a gateway with `viewer`, `editor` and `officer`, named by their roles, and an admin.
+
+    `promoted` is a viewer that a test may give another role.
+    """
     with gateway(folder, **settings) as running:
         running.manage("shell", "-c", _USERS)
         yield running
