@@ -9,6 +9,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 ONCE ?=
 BIN := .venv/bin
+# Not for tests/e2e: those judge how soon things happen, and want the machine to themselves.
 BOTH_CORES := --numprocesses 2 --dist loadfile
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --require-hashes
@@ -56,7 +57,7 @@ serve: setup ## start the gateway on HOST (127.0.0.1) and PORT (8000) as in prod
 .PHONY: test
 test: setup lint types imports migrations browser ## every check that CI runs
 	$(BIN)/pytest $(BOTH_CORES) tests/unit tests/contract tests/documentation
-	$(BIN)/pytest $(BOTH_CORES) -m "not slow" tests/e2e
+	$(BIN)/pytest -m "not slow" tests/e2e
 
 .PHONY: test-fast
 test-fast: setup ## unit tests only
