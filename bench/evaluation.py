@@ -42,7 +42,9 @@ def small_llm(at_once: int) -> Iterator[str]:
         process.wait()
 
 
-def manage(data_dir: Path, *arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+def manage(
+    data_dir: Path, *arguments: str, check: bool = True, **options: Any
+) -> "subprocess.CompletedProcess[str]":
     env = {
         **os.environ,
         "DATA_DIR": str(data_dir),
@@ -51,7 +53,7 @@ def manage(data_dir: Path, *arguments: str, **options: Any) -> "subprocess.Compl
         "LOG_LEVEL": "WARNING",
     }
     command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, text=True, check=True, **options)
+    return subprocess.run(command, cwd=ROOT, env=env, text=True, check=check, **options)
 
 
 def configuration_of(url: str, at_once: int) -> str:
@@ -69,6 +71,11 @@ def configuration_of(url: str, at_once: int) -> str:
     return json.dumps({"version": 1, "deployments": [deployment], "features": {}})
 
 
+def seconds(milliseconds: int | None) -> str:
+    """Return them as a cell of the table; None if no answer came."""
+    return "-" if milliseconds is None else f"{milliseconds / 1000:.1f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Ask a real small LLM every acceptance suite.")
     parser.add_argument("--at-once", type=int, default=8, help="cases at a time (8)")
@@ -84,7 +91,8 @@ def main() -> None:
         manage(data_dir, "config", "apply", str(configuration), stdout=subprocess.DEVNULL)
         began = time.monotonic()
         command = ["evaluate", "--deployment=small-llm", "--json", *wanted]
-        printed = manage(data_dir, *command, stdout=subprocess.PIPE).stdout
+        # A feature whose cases have no answer that its contract allows makes it exit with 1.
+        printed = manage(data_dir, *command, check=False, stdout=subprocess.PIPE).stdout
         took_s = time.monotonic() - began
     runs = json.loads(printed)["runs"]
     print("| Feature | Cases | Pass | s | Answer, median s | slowest s |")
@@ -94,7 +102,7 @@ def main() -> None:
         cases = f"{run['total_cases']}" + f" ({errors} without an answer)" * bool(errors)
         print(
             f"| {run['title']} | {cases} | {run['passed_cases']} | {run['took_s']:.0f} | "
-            f"{run['median_ms'] / 1000:.1f} | {run['slowest_ms'] / 1000:.1f} |"
+            f"{seconds(run['median_ms'])} | {seconds(run['slowest_ms'])} |"
         )
     print(f"{sum(run['total_cases'] for run in runs)} cases in {took_s:.0f} s, all of it")
 
